@@ -1,0 +1,214 @@
+"""A small, fair pool of sessions.
+
+Knows who waits, who has borrowed, and what rests. It knows no SQL. A borrower first gets one of
+`max_size` slots, in order of arrival, and only then looks for a connection: the last one given
+back, or a new one, dialled under no lock. Giving back frees the slot whatever became of the
+connection, so a waiter wakes each time.
+
+aiopg's own pool does none of this: it wakes nobody when a closed or busy connection comes back,
+dials while it holds its lock, and serves no order. Like it, we reset no session state between
+borrowers: whoever borrows sets with `SET LOCAL` and takes locks that end with the transaction.
+"""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from fluxpay.stores.connection import Connection, SessionLimits, connect
+from fluxpay.stores.problems import PoolExhausted, StoreUnavailable
+
+# A fleet started at one moment does not redial at one moment.
+_LIFETIME_JITTER: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Member:
+    connection: Connection
+    expires_at: float
+
+
+class Pool:
+    """At most `max_size` sessions, handed out first come, first served.
+
+    Args:
+        dsn: a libpq URL, with one host or several.
+        max_size: sessions at most, borrowed, resting and being dialled together.
+        limits: what the server holds each session to.
+        connect_timeout_s: for each address that a dial tries.
+        acquire_timeout_s: how long a borrower waits for its turn; dialling comes on top.
+        max_lifetime_s: a session older than this is replaced; up to a fifth less, at random.
+        on_connect: prepares each new session before its first borrower.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        max_size: int,
+        limits: SessionLimits,
+        connect_timeout_s: float,
+        acquire_timeout_s: float,
+        max_lifetime_s: float,
+        on_connect: Callable[[Connection], Awaitable[None]] | None = None,
+    ) -> None:
+        if max_size < 1:
+            raise ValueError("a pool needs room for one connection")
+        self._dsn = dsn
+        self._max_size = max_size
+        self._limits = limits
+        self._connect_timeout_s = connect_timeout_s
+        self._acquire_timeout_s = acquire_timeout_s
+        self._max_lifetime_s = max_lifetime_s
+        self._on_connect = on_connect
+        self._slots_free = max_size
+        self._resting: list[_Member] = []
+        self._borrowed: set[_Member] = set()
+        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._closing = False
+        self._emptied = asyncio.Event()
+
+    @property
+    def size(self) -> int:
+        """Sessions that are borrowed, resting or being dialled."""
+        return self._max_size - self._slots_free + len(self._resting)
+
+    @property
+    def idle(self) -> int:
+        """Sessions at rest."""
+        return len(self._resting)
+
+    @property
+    def waiting(self) -> int:
+        """Borrowers whose turn has not come."""
+        return len(self._waiters)
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Lend a session for the block.
+
+        Raises:
+            PoolExhausted: the turn did not come within `acquire_timeout_s`.
+            StoreUnavailable: no host answers, or the pool is closing.
+        """
+        await self._take_slot()
+        member: _Member | None = None
+        try:
+            member = self._rested() or await self._dialled()
+            self._borrowed.add(member)
+            yield member.connection
+        finally:
+            try:
+                if member is not None:
+                    self._give_back(member)
+            finally:
+                self._free_slot()
+
+    async def warm(self, count: int) -> None:
+        """Have `count` sessions at rest, so that the first requests need not dial."""
+        async with AsyncExitStack() as borrowed:
+            for _ in range(min(count, self._max_size)):
+                await borrowed.enter_async_context(self.connection())
+
+    async def close(self, *, timeout_s: float = 5.0) -> None:
+        """Refuse new borrowers, wait for those who have borrowed, then end every session.
+
+        Args:
+            timeout_s: after this, borrowed sessions are closed under their borrowers.
+        """
+        self._closing = True
+        while self._waiters:
+            turn = self._waiters.popleft()
+            if not turn.done():
+                turn.set_exception(_closing())
+        while self._resting:
+            self._resting.pop().connection.close()
+        if self._slots_free == self._max_size:
+            return
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._emptied.wait()
+        except TimeoutError:
+            for member in self._borrowed:
+                member.connection.close()
+
+    async def _take_slot(self) -> None:
+        if self._closing:
+            raise _closing()
+        # A slot is free only while nobody waits: freeing one hands it to the first waiter.
+        if self._slots_free:
+            self._slots_free -= 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._waiters.append(turn)
+        try:
+            async with asyncio.timeout(self._acquire_timeout_s):
+                await turn
+        except TimeoutError:
+            self._forgo(turn)
+            raise PoolExhausted(
+                f"all {self._max_size} connections stayed busy for {self._acquire_timeout_s:g} s"
+            ) from None
+        except asyncio.CancelledError:
+            self._forgo(turn)
+            raise
+
+    def _forgo(self, turn: asyncio.Future[None]) -> None:
+        """Leave the queue; a slot that was handed over in the same moment goes to the next."""
+        if turn in self._waiters:
+            self._waiters.remove(turn)
+        elif turn.done() and not turn.cancelled() and turn.exception() is None:
+            self._free_slot()
+
+    def _free_slot(self) -> None:
+        while self._waiters:
+            turn = self._waiters.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._slots_free += 1
+        if self._closing and self._slots_free == self._max_size:
+            self._emptied.set()
+
+    def _rested(self) -> _Member | None:
+        """Take the session that came back last; those the server has ended are swept out."""
+        now = asyncio.get_running_loop().time()
+        while self._resting:
+            member = self._resting.pop()
+            if member.expires_at > now and member.connection.reusable:
+                return member
+            member.connection.close()
+        return None
+
+    async def _dialled(self) -> _Member:
+        connection = await connect(
+            self._dsn, limits=self._limits, connect_timeout_s=self._connect_timeout_s
+        )
+        try:
+            if self._on_connect is not None:
+                await self._on_connect(connection)
+        except BaseException:
+            connection.close()
+            raise
+        # Spreading wants no secrecy, only difference.
+        share = 1 - _LIFETIME_JITTER * random.random()  # noqa: S311
+        return _Member(connection, connection.opened_at + self._max_lifetime_s * share)
+
+    def _give_back(self, member: _Member) -> None:
+        self._borrowed.discard(member)
+        now = asyncio.get_running_loop().time()
+        # The bottom of the stack is borrowed only under load, and would outlive its time unseen.
+        while self._resting and self._resting[0].expires_at <= now:
+            self._resting.pop(0).connection.close()
+        connection = member.connection
+        if self._closing or member.expires_at <= now or not connection.reusable:
+            connection.close()
+        else:
+            self._resting.append(member)
+
+
+def _closing() -> StoreUnavailable:
+    return StoreUnavailable("the pool is closing")
