@@ -1,0 +1,76 @@
+"""The real servers that tests stand on: one of each a run, a fresh database a test."""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+import psycopg2
+import pytest
+import redis
+
+from fluxpay.embedded.postgres import EmbeddedPostgres
+from fluxpay.embedded.valkey import EmbeddedValkey
+
+TEMPLATE = "fluxpay_template"
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """A migrated database that this test has to itself."""
+
+    owner_url: str
+    app_url: str
+    name: str
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """A running Postgres, whose databases tests share unless they ask for their own."""
+    server = EmbeddedPostgres.start(tmp_path_factory.mktemp("postgres"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkey]:
+    """A running Valkey; `redis_url` hands it out empty."""
+    server = EmbeddedValkey.start(tmp_path_factory.mktemp("valkey"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def template(postgres: EmbeddedPostgres) -> str:
+    """The name of a migrated database, copied for each test: copying is faster than migrating."""
+    from fluxpay.stores.migrations import migrate  # noqa: PLC0415 - only these tests need it
+
+    _as_owner(postgres, f"CREATE DATABASE {TEMPLATE}")
+    migrate(postgres.owner_url(TEMPLATE), report=lambda _: None)
+    return TEMPLATE
+
+
+@pytest.fixture
+def database(postgres: EmbeddedPostgres, template: str) -> Iterator[Database]:
+    """A migrated database for one test alone."""
+    name = f"test_{uuid.uuid4().hex}"
+    _as_owner(postgres, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield Database(owner_url=postgres.owner_url(name), app_url=postgres.app_url(name), name=name)
+    # Whatever the test left connected is cut off.
+    _as_owner(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def redis_url(valkey: EmbeddedValkey) -> str:
+    """The URL of an empty Valkey."""
+    with redis.Redis.from_url(valkey.url) as client:
+        client.flushall()
+        client.script_flush()
+    return valkey.url
+
+
+def _as_owner(postgres: EmbeddedPostgres, statement: str) -> None:
+    with closing(psycopg2.connect(postgres.owner_url("postgres"))) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
