@@ -94,7 +94,7 @@ class Refused:
     code: Code
     detail: str
     errors: tuple[FieldError, ...] = ()
-    members: tuple[tuple[str, str], ...] = ()
+    members: tuple[tuple[str, str | int], ...] = ()
     retry_after_s: int | None = None
 
 
