@@ -23,13 +23,11 @@ import os
 import select
 import weakref
 from collections.abc import Mapping
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import aiopg
 import psycopg2
 from psycopg2 import extensions
-
-_FATAL: Final = frozenset({"FATAL", "PANIC"})
 
 
 class Wire(aiopg.Connection):
@@ -137,10 +135,10 @@ class Wire(aiopg.Connection):
     def _fail(self, error: Exception) -> None:
         """Hand the error to whoever waits, and close unless the session survives it."""
         self._want_to_write(wanted=False)
-        idle = self._waiter is None
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(error)
-        if idle or not self._established or self._conn.closed or _is_fatal(error):
+        if not self._established or self._conn.closed:
+            # A socket at its end stays readable: left registered, it would spin the loop.
             self._close()
 
     async def _poll(self, waiter: "asyncio.Future[None]", timeout: float) -> None:  # noqa: ASYNC109 - aiopg's cursor calls it so
@@ -162,10 +160,3 @@ class Wire(aiopg.Connection):
     def _close(self) -> None:
         self._unwatch()
         super()._close()
-
-
-def _is_fatal(error: Exception) -> bool:
-    """Whether the server ended the session with this error; the socket tells only later."""
-    if not isinstance(error, psycopg2.Error):
-        return True
-    return error.diag.severity_nonlocalized in _FATAL
