@@ -1,0 +1,102 @@
+"""The two applications: their routes, and the gates in their order.
+
+    API:    boundary -> https -> authentication -> rate limit -> idempotency -> handler
+    admin:  boundary -> https -> admin token -> body -> handler
+
+Each gate sheds what the next need not see. Composition only: nothing is decided here.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Middleware
+from aiohttp.web_urldispatcher import AbstractRoute
+
+from fluxpay.core.fraud import Rule
+from fluxpay.settings import Settings
+from fluxpay.web.admin_authentication import AdminTokens, admin_authentication
+from fluxpay.web.authentication import authentication
+from fluxpay.web.body import Limits, body_reading, defer_continue
+from fluxpay.web.boundary import boundary
+from fluxpay.web.context import METRICS, RULES, SETTINGS, WORLD
+from fluxpay.web.forwarded import https_gate
+from fluxpay.web.health import Health
+from fluxpay.web.idempotency import idempotency
+from fluxpay.web.payment_outcomes import payment_outcomes
+from fluxpay.web.rate_limit import rate_limit
+from fluxpay.web.route import Route
+from fluxpay.web.telemetry import Metrics
+
+if TYPE_CHECKING:
+    from fluxpay.web.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What both applications are made of."""
+
+    settings: Settings
+    world: "World"
+    rules: tuple[Rule, ...]
+    metrics: Metrics
+    health: Health
+
+
+def build_api(parts: Parts, routes: Iterable[Route]) -> web.Application:
+    """Make the application of the API port."""
+    settings, world, metrics = parts.settings, parts.world, parts.metrics
+    gates = [
+        payment_outcomes(metrics),
+        authentication(world, settings.trusted_proxies),
+        rate_limit(world, metrics),
+        idempotency(world, metrics, _limits(settings)),
+    ]
+    return _application(parts, (*routes, *parts.health.routes()), gates)
+
+
+def build_admin(parts: Parts, routes: Iterable[Route]) -> web.Application:
+    """Make the application of the admin port."""
+
+    async def metrics_page(request: web.Request) -> web.Response:
+        accept = request.headers.get(hdrs.ACCEPT, "")
+        text, content_type = parts.metrics.exposition(accept)
+        return web.Response(body=text, headers={hdrs.CONTENT_TYPE: content_type})
+
+    metrics_route = Route("GET", "/metrics", metrics_page, summary="Metrics for Prometheus")
+    gates = [
+        admin_authentication(AdminTokens(parts.settings)),
+        body_reading(_limits(parts.settings)),
+    ]
+    return _application(parts, (*routes, *parts.health.routes(), metrics_route), gates)
+
+
+def _application(
+    parts: Parts, routes: Iterable[Route], gates: Iterable[Middleware]
+) -> web.Application:
+    app = web.Application()
+    app[SETTINGS], app[WORLD] = parts.settings, parts.world
+    app[RULES], app[METRICS] = parts.rules, parts.metrics
+    mounted = _mount(app, routes)
+    app.middlewares.append(boundary(mounted, timeout_s=parts.settings.request_timeout_s))
+    if not parts.settings.allow_http:
+        app.middlewares.append(https_gate(parts.settings.trusted_proxies))
+    app.middlewares.extend(gates)
+    return app
+
+
+def _mount(app: web.Application, routes: Iterable[Route]) -> dict[AbstractRoute, Route]:
+    mounted: dict[AbstractRoute, Route] = {}
+    for route in routes:
+        # Whatever can be read can be asked for its head (RFC 9110, section 9.1).
+        for method in (route.method, *(("HEAD",) if route.method == "GET" else ())):
+            added = app.router.add_route(
+                method, route.path, route.handler, expect_handler=defer_continue
+            )
+            mounted[added] = route
+    return mounted
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(settings.body_max_bytes, settings.request_timeout_s)

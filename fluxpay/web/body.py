@@ -1,0 +1,134 @@
+"""Reading the body of a request: its type, its size and its time are all bounded.
+
+A declared length over the limit is refused before a byte is read, an undeclared one as soon as
+it is over, and a body that does not arrive in time is given up. Must not know what bodies mean.
+Source: RFC 9110, sections 8.3 and 10.1.1; RFC 8259, section 8.1.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.typedefs import Handler, Middleware
+
+from fluxpay.core.problems import Code, Refused
+from fluxpay.web.context import DOCUMENT, ROUTE, TIMER
+from fluxpay.web.problems import respond
+from fluxpay.web.strict_json import MalformedJson, decode
+
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_JSON: Final = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is read, and for how long."""
+
+    body_max_bytes: int
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A decoded body."""
+
+    value: object
+
+
+def body_reading(limits: Limits) -> Middleware:
+    """Make the gate that decodes the body where the route has one."""
+
+    @web.middleware
+    async def read(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request[ROUTE].body is None:
+            return await handler(request)
+        document = await read_document(request, limits)
+        if isinstance(document, Refused):
+            return respond(document, request)
+        request[DOCUMENT] = document.value
+        return await handler(request)
+
+    return read
+
+
+async def read_document(request: web.Request, limits: Limits) -> Document | Refused:
+    """Read and decode the body, or say what is wrong with it."""
+    refused = _media_type_refusal(request)
+    if refused is not None:
+        return refused
+    raw = await _read(request, limits)
+    if isinstance(raw, Refused):
+        return raw
+    try:
+        return Document(decode(raw))
+    except MalformedJson as error:
+        return Refused(Code.MALFORMED_JSON, error.detail)
+
+
+async def defer_continue(request: web.Request) -> None:
+    """Check what the client expects; whether the body may come is decided when it is wanted.
+
+    Raises:
+        web.HTTPExpectationFailed: It expects something that nobody here knows.
+    """
+    # Bound: aiohttp calls this with an Expect header only.
+    if request.version >= (1, 1) and request.headers[hdrs.EXPECT].lower() != "100-continue":
+        raise web.HTTPExpectationFailed
+
+
+def _media_type_refusal(request: web.Request) -> Refused | None:
+    codings = request.headers.getall(hdrs.CONTENT_ENCODING, ())
+    if any(coding.strip().lower() != "identity" for coding in codings):
+        return Refused(Code.UNSUPPORTED_MEDIA_TYPE, "The body is compressed; send it plain.")
+    types = request.headers.getall(hdrs.CONTENT_TYPE, ())
+    if types == [_JSON]:
+        return None
+    if len(types) != 1 or request.content_type != _JSON:
+        return Refused(Code.UNSUPPORTED_MEDIA_TYPE, f"The Content-Type must be {_JSON}.")
+    if (request.charset or "utf-8").lower() not in {"utf-8", "utf8"}:
+        return Refused(Code.UNSUPPORTED_MEDIA_TYPE, "The charset of JSON is UTF-8.")
+    return None
+
+
+async def _read(request: web.Request, limits: Limits) -> bytes | Refused:
+    if (request.content_length or 0) > limits.body_max_bytes:
+        return _too_large(limits)
+    content = request.content
+    if content.is_eof() and content.exception() is None:
+        # It came with the head, as small bodies do: no timer, no waiting.
+        raw = content.read_nowait(-1)
+        return raw if len(raw) <= limits.body_max_bytes else _too_large(limits)
+    timer = request[TIMER]
+    # From here on the client's own pace counts, so the limit on our work rests meanwhile.
+    timer.reschedule(None)
+    try:
+        async with asyncio.timeout(limits.timeout_s):
+            raw = await _receive(request, limits.body_max_bytes)
+    except TimeoutError:
+        return Refused(Code.BODY_TIMEOUT, f"The body did not arrive within {limits.timeout_s:g} s.")
+    except (web.RequestPayloadError, HttpProcessingError, ConnectionError):
+        return Refused(Code.MALFORMED_REQUEST, "The body ended early or is framed wrongly.")
+    finally:
+        timer.reschedule(asyncio.get_running_loop().time() + limits.timeout_s)
+    return raw if len(raw) <= limits.body_max_bytes else _too_large(limits)
+
+
+def _too_large(limits: Limits) -> Refused:
+    return Refused(Code.BODY_TOO_LARGE, f"The body is larger than {limits.body_max_bytes} bytes.")
+
+
+async def _receive(request: web.Request, at_most_bytes: int) -> bytes:
+    """Read up to the end, or until it is known to be too much."""
+    if hdrs.EXPECT in request.headers:
+        await request.writer.write(_CONTINUE)
+        # What was written is no part of the answer; without this the answer counts as begun.
+        request.writer.output_size = 0
+    raw = bytearray()
+    while len(raw) <= at_most_bytes:
+        chunk = await request.content.readany()
+        if not chunk:
+            break
+        raw += chunk
+    return bytes(raw)

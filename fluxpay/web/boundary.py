@@ -1,0 +1,74 @@
+"""The outermost middleware: whatever happens within, the client gets an answer it understands.
+
+Finds the route, limits the time, and turns every exception into a problem. A fault is logged
+here once, with its trace id and without headers or bodies, which may hold keys and customers'
+data. Must not know why a handler failed, and never shows it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+from aiohttp.web_urldispatcher import AbstractRoute
+
+from fluxpay.core.problems import Code, Refused
+from fluxpay.stores.problems import StatementTimedOut, StoreUnavailable
+from fluxpay.web.context import ROUTE, TIMER
+from fluxpay.web.problems import from_http_exception, respond
+from fluxpay.web.route import Route
+from fluxpay.web.tracing import trace_of
+
+_LOG: Final = logging.getLogger("fluxpay.web")
+Routes = Mapping[AbstractRoute, Route]
+
+
+def boundary(routes: Routes, *, timeout_s: float) -> Middleware:
+    """Make the middleware.
+
+    Args:
+        routes: Our route for each one that aiohttp may match.
+        timeout_s: How long a request may take, the wait for its body apart.
+    """
+
+    @web.middleware
+    async def contain(request: web.Request, handler: Handler) -> web.StreamResponse:
+        trace_of(request)
+        route = routes.get(request.match_info.route)
+        if route is None:
+            return _unmatched(request)
+        request[ROUTE] = route
+        try:
+            async with asyncio.timeout(timeout_s) as timer:
+                request[TIMER] = timer
+                return await handler(request)
+        except web.HTTPException as error:
+            return from_http_exception(error, request)
+        except Exception as error:  # noqa: BLE001 - what is not known here is a fault, and answered
+            return failure(error, request)
+
+    return contain
+
+
+def failure(error: BaseException | None, request: web.BaseRequest) -> web.Response:
+    """Answer for what went wrong on our side, and log it."""
+    trace_id = trace_of(request).trace_id
+    route = request.get(ROUTE)
+    place = f"{request.method} {route.path}" if route is not None else "a request"
+    if isinstance(error, StoreUnavailable | StatementTimedOut | TimeoutError):
+        # Expected while a dependency is gone, and then for every request: one line, no traceback.
+        _LOG.warning(
+            "%s was not served: %s: %s trace_id=%s", place, type(error).__name__, error, trace_id
+        )
+        detail = "It could not be told in time whether this worked. Retrying is safe."
+        return respond(Refused(Code.SERVICE_UNAVAILABLE, detail), request)
+    _LOG.error("%s failed: trace_id=%s", place, trace_id, exc_info=error)
+    detail = "This was our fault; it is logged under the trace_id."
+    return respond(Refused(Code.INTERNAL_ERROR, detail), request)
+
+
+def _unmatched(request: web.Request) -> web.Response:
+    error = request.match_info.http_exception
+    return from_http_exception(web.HTTPNotFound() if error is None else error, request)

@@ -1,0 +1,43 @@
+"""A route as data: what it takes, what it answers, and which gates stand before it.
+
+The middlewares read the gates from it and the OpenAPI document is generated from it, so what is
+promised and what is done have one source. Must not know any route in particular.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import msgspec
+from aiohttp import web
+
+from fluxpay.core.keys import Scope
+from fluxpay.core.problems import Code
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One method on one path.
+
+    Args:
+        path: An aiohttp template, `/v1/payments/{payment_id}`.
+        scope: What a key needs for it; None means that no key is asked for.
+        idempotent: Whether it changes something and so needs an Idempotency-Key.
+        summary: One line for the OpenAPI document.
+        body: The type of its JSON body; None means that no body is read.
+        query: The type of its query parameters.
+        answer: The type of what it answers with on success.
+        success: The status of that answer.
+        problems: The refusals that are its own, besides those of the gates.
+    """
+
+    method: str
+    path: str
+    handler: Callable[[web.Request], Awaitable[web.Response]]
+    scope: Scope | None = None
+    idempotent: bool = False
+    summary: str = ""
+    body: type[msgspec.Struct] | None = None
+    query: type | None = None
+    answer: type | None = None
+    success: int = 200
+    problems: tuple[Code, ...] = ()

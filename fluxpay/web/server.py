@@ -1,0 +1,143 @@
+"""The service as a process: start, run until told to stop, drain, end.
+
+The order matters both ways. Whatever can be wrong with the configuration is found before the
+first connection is accepted; on the way out readiness falls first, the API port drains while the
+admin port still answers probes, and the commit queue is emptied last.
+
+Must not know what the routes do.
+"""
+
+import asyncio
+import os
+import signal
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from fluxpay.settings import Settings
+from fluxpay.web.app import Parts, build_admin, build_api
+from fluxpay.web.context import Drain
+from fluxpay.web.health import Health
+from fluxpay.web.listener import Address, Listener, bind, release, url_of
+from fluxpay.web.protocol import Terms
+from fluxpay.web.route import Route
+from fluxpay.web.routes import ADMIN_ROUTES, API_ROUTES
+from fluxpay.web.rules import load_rules
+from fluxpay.web.telemetry import PROCESS
+from fluxpay.web.world import World
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_KILLED: Final = 128
+_ADMIN_DRAIN_S: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where a running service is reached."""
+
+    api_url: str
+    admin_url: str
+
+
+async def serve(
+    settings: Settings, *, on_ready: Callable[[Listening], None], share_port: bool = True
+) -> None:
+    """Run the service until SIGTERM or SIGINT; a second signal ends the process at once.
+
+    Args:
+        settings: What it was told from outside.
+        on_ready: Called once, when both ports answer.
+        share_port: Whether several processes may listen on the API port and share its load.
+
+    Raises:
+        BadSetting: A fraud rule cannot be used.
+        OSError: A port is taken, or the TLS files are not a certificate and its key.
+        StoreUnavailable: The database cannot be reached.
+        SchemaBehind: `fluxpay migrate` has to run first.
+    """
+    with _termination() as told:
+        async with running(settings, share_port=share_port) as listening:
+            on_ready(listening)
+            await told.wait()
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings,
+    *,
+    share_port: bool = False,
+    api_routes: tuple[Route, ...] = API_ROUTES,
+    admin_routes: tuple[Route, ...] = ADMIN_ROUTES,
+) -> AsyncIterator[Listening]:
+    """Run the service for the length of a block, and drain it on the way out."""
+    rules = load_rules()
+    tls = _tls(settings)
+    drain = Drain()
+    terms = Terms(
+        trusted=settings.trusted_proxies,
+        patience_s=settings.request_timeout_s,
+        drain=drain,
+        metrics=PROCESS,
+    )
+    async with AsyncExitStack() as stack:
+        # The admin port first: it is never shared, so a second service with the same settings
+        # ends here, before it could take connections from the first one.
+        admin_sockets = bind(Address(settings.admin_host, settings.admin_port))
+        stack.callback(release, admin_sockets)
+        api_sockets = bind(Address(settings.host, settings.port, is_shared=share_port))
+        stack.callback(release, api_sockets)
+        world = await World.open(
+            settings,
+            on_batch=PROCESS.batch_committed,
+            on_degraded=lambda lost: PROCESS.degraded("redis", is_degraded=lost),
+        )
+        stack.push_async_callback(world.close)
+        parts = Parts(settings, world, rules, PROCESS, Health(world, drain))
+        admin_app, api_app = build_admin(parts, admin_routes), build_api(parts, api_routes)
+        admin = await Listener.start(admin_app, admin_sockets, terms=terms, tls=tls)
+        stack.push_async_callback(admin.close)
+        api = await Listener.start(api_app, api_sockets, terms=terms, tls=tls)
+        stack.push_async_callback(api.close)
+        try:
+            yield Listening(
+                api_url=url_of(api_sockets, is_tls=tls is not None),
+                admin_url=url_of(admin_sockets, is_tls=tls is not None),
+            )
+        finally:
+            drain.has_begun = True
+            await api.drain(timeout_s=settings.shutdown_timeout_s)
+            await admin.drain(timeout_s=_ADMIN_DRAIN_S)
+
+
+@contextmanager
+def _termination() -> Iterator[asyncio.Event]:
+    """Turn the first signal into an event and the second one into the end."""
+    loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    told = asyncio.Event()
+
+    def stop() -> None:
+        told.set()
+        for number in _SIGNALS:
+            # Not the default action: process 1 of a container ignores signals without a handler.
+            loop.add_signal_handler(number, os._exit, _KILLED + number)
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, stop)
+    try:
+        yield told
+    finally:
+        for number, handler in before.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if settings.tls_cert_file is None or settings.tls_key_file is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(settings.tls_cert_file, settings.tls_key_file)
+    return context

@@ -1,0 +1,176 @@
+"""The world as the service sees it: every effect of the core, answered by a real store.
+
+Composition only: who answers what, in which order things open and close. It must not decide.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from fluxpay.core import effects
+from fluxpay.stores.connection import SessionLimits
+from fluxpay.stores.counters import Counters
+from fluxpay.stores.database import Database, require_schema
+from fluxpay.stores.key_cache import KeyCache
+from fluxpay.stores.local_counters import LocalCounters
+from fluxpay.stores.payments import Payments
+from fluxpay.stores.problems import StoreError
+from fluxpay.stores.redis_client import connect
+from fluxpay.stores.redis_pipeline import TurnPipeline
+from fluxpay.stores.replies import ReplyCache
+from fluxpay.stores.tenants import Tenants
+from fluxpay.stores.writer import PaymentWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from fluxpay.core.effects import AnyEffect, Effect
+    from fluxpay.settings import Settings
+    from fluxpay.stores.pool import Pool
+
+R = TypeVar("R")
+
+
+class World:
+    """Answers effects from Postgres, Redis and this process's memory; `open` makes it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        on_batch: Callable[[int], None] = lambda _: None,
+        on_degraded: Callable[[bool], None] = lambda _: None,
+    ) -> None:
+        # What a request may take as a whole bounds what one statement of it may take.
+        limits = SessionLimits(statement_timeout_s=settings.request_timeout_s / 2)
+        database = Database(settings.database_url, limits=limits)
+        # Reads and commits borrow from different pools, so that neither can starve the other.
+        self._readers: Pool = database.pool(max_size=settings.database_pool_max)
+        self._committers: Pool = database.pool(max_size=settings.commit_writers)
+        self._writer = PaymentWriter(
+            self._committers,
+            batch_max=settings.commit_batch_max,
+            writers_max=settings.commit_writers,
+            on_batch=on_batch,
+        )
+        redis = connect(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
+        self._redis = TurnPipeline(redis, on_change=on_degraded)
+        payments, tenants = Payments(self._readers), Tenants(self._readers)
+        counters, local = Counters(self._redis), LocalCounters(_now_ms)
+        replies = ReplyCache(
+            self._redis,
+            ttl_s=settings.idempotency_ttl_s,
+            generation=lambda: database.identity,
+        )
+        self._keys = KeyCache(tenants.find_api_key, monotonic_s=time.monotonic)
+        self._answers: dict[type[Effect[Any]], Callable[[Any], Awaitable[Any]]] = {
+            effects.FindApiKey: self._keys.find,
+            effects.CountRequest: counters.count_request,
+            effects.CountRequestLocally: _at_once(local.count_request),
+            effects.CountVelocity: counters.count_velocity,
+            effects.CountVelocityLocally: _at_once(local.count_velocity),
+            effects.ReadReply: lambda effect: replies.read(effect.claim),
+            effects.RememberReply: _at_once(
+                lambda effect: replies.remember(effect.claim, effect.reply)
+            ),
+            effects.FindRecord: payments.find_record,
+            effects.PostPayment: lambda effect: self._writer.post(effect.posting),
+            effects.FindPayment: payments.find,
+            effects.ListPayments: payments.list,
+            effects.ListPaymentEntries: payments.entries,
+            effects.PutTenant: self._changing(tenants.put),
+            effects.FindTenant: tenants.find,
+            effects.ListTenants: tenants.list,
+            effects.CloseTenant: self._changing(tenants.close),
+            effects.PutApiKey: self._changing(tenants.put_api_key),
+            effects.ListApiKeys: tenants.list_api_keys,
+            effects.RevokeApiKey: self._changing(tenants.revoke_api_key),
+        }
+
+    @classmethod
+    async def open(
+        cls,
+        settings: Settings,
+        *,
+        on_batch: Callable[[int], None] = lambda _: None,
+        on_degraded: Callable[[bool], None] = lambda _: None,
+    ) -> World:
+        """Connect to Postgres and check its schema. Redis may be missing: it comes when it comes.
+
+        Args:
+            settings: Where the stores are, and how far they may be used.
+            on_batch: Told the size of each batch of payments that is committed.
+            on_degraded: Told True when Redis is given up, False when it answers again.
+
+        Raises:
+            StoreUnavailable: Postgres cannot be reached.
+            SchemaBehind: `fluxpay migrate` has to run first.
+        """
+        world = cls(settings, on_batch=on_batch, on_degraded=on_degraded)
+        try:
+            await require_schema(world._readers)
+            await world._committers.warm(settings.commit_writers)
+        except BaseException:
+            await world.close()
+            raise
+        return world
+
+    async def perform(self, effect: Effect[R]) -> R:
+        """Answer one effect.
+
+        Raises:
+            StoreError: The store that has the answer could not be asked.
+        """
+        answer: R = await self._answers[type(effect)](effect)
+        return answer
+
+    async def check(self) -> dict[str, bool]:
+        """Ask every dependency whether it serves, by the names that readiness reports."""
+        (database, schema), redis = await asyncio.gather(self._check_database(), self._ping())
+        return {"database": database, "redis": redis, "schema": schema}
+
+    async def close(self) -> None:
+        """Commit what is queued, then let go of everything."""
+        await self._writer.close()
+        await asyncio.gather(self._committers.close(), self._readers.close())
+        await self._redis.close()
+
+    def _changing(self, write: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
+        """Forget looked-up keys after a change, so that this process shows it at once."""
+
+        async def written(effect: AnyEffect) -> object:
+            try:
+                return await write(effect)
+            finally:
+                # Also after a failure: the outcome may be unknown.
+                self._keys.clear()
+
+        return written
+
+    async def _check_database(self) -> tuple[bool, bool]:
+        try:
+            async with self._readers.connection() as connection:
+                await connection.execute("SELECT 1")
+        except StoreError:
+            return False, False
+        try:
+            await require_schema(self._readers)
+        except StoreError:
+            return True, False
+        return True, True
+
+    async def _ping(self) -> bool:
+        return await self._redis.ping()
+
+
+def _at_once(answer: Callable[[Any], Any]) -> Callable[[Any], Awaitable[Any]]:
+    async def answered(effect: AnyEffect) -> object:
+        return answer(effect)
+
+    return answered
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
