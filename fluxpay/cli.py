@@ -1,0 +1,163 @@
+"""The command line: which commands there are, and what a failure looks like.
+
+Knows: arguments, exit codes (0 done, 1 failed, 2 usage, 3 not yet), and that an expected fault is
+one line on stderr.
+Must not know: how anything is done. Each command imports what it needs when it runs, so that
+`--help` answers at once and `serve` loads nothing that it does not use.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from fluxpay import __version__
+
+
+class _Parser(argparse.ArgumentParser):
+    # argparse prints the usage above the error; here an error is one line that says what to do.
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"fluxpay: {message}; run: {self.prog} --help\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit code."""
+    options = _parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except KeyboardInterrupt:
+        # Ctrl-C before the service has come up is still a clean stop of it.
+        interrupted: int = options.interrupted
+        return interrupted
+    except BrokenPipeError:
+        # The reader, `head` say, has seen enough; Python's own flush at exit must not fail too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        from fluxpay import faults
+
+        fault = faults.explain(error, database_variable=options.database_variable)
+        if fault is None:
+            raise
+        print(f"fluxpay: {fault.line}", file=sys.stderr)
+        return fault.exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="fluxpay", description="A multi-tenant payment API with real books.")
+    parser.add_argument("--version", action="version", version=f"fluxpay {__version__}")
+    parser.set_defaults(database_variable="FLUXPAY_DATABASE_URL", interrupted=1)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    dev = commands.add_parser("dev", help="run a whole service on embedded servers")
+    dev.add_argument(
+        "--dir",
+        type=Path,
+        default=Path(".fluxpay"),
+        help="where the data stays (default: %(default)s)",
+    )
+    dev.add_argument("--host", help="the address to listen on (default: 127.0.0.1)")
+    dev.add_argument("--port", type=_port, help="the API's port, 0 for a free one (default: 8080)")
+    dev.add_argument("--admin-port", type=_port, help="the admin API's port (default: 8081)")
+    dev.add_argument("--reset", action="store_true", help="start with empty books")
+    dev.set_defaults(command=_dev, interrupted=0)
+
+    serve = commands.add_parser("serve", help="run the API, as the environment says")
+    serve.set_defaults(command=_serve, interrupted=0)
+
+    migrate = commands.add_parser("migrate", help="bring the database schema up to date")
+    migrate.add_argument("--check", action="store_true", help="apply nothing; exit 3 while behind")
+    migrate.set_defaults(command=_migrate, database_variable="FLUXPAY_OWNER_DATABASE_URL")
+
+    openapi = commands.add_parser("openapi", help="print the OpenAPI document")
+    openapi.set_defaults(command=_openapi)
+    return parser
+
+
+def _port(text: str) -> int:
+    port_max = 65_535
+    if text.isascii() and text.isdecimal() and int(text[:6]) <= port_max:
+        return int(text)
+    message = f"{text!r} is no port; write a number from 0 to {port_max}"
+    raise argparse.ArgumentTypeError(message)
+
+
+def _dev(options: argparse.Namespace) -> int:
+    from fluxpay.dev import DevOptions, run
+
+    run(
+        DevOptions(
+            directory=options.dir,
+            host=options.host,
+            port=options.port,
+            admin_port=options.admin_port,
+            reset=options.reset,
+        ),
+        os.environ,
+    )
+    return 0
+
+
+def _serve(_: argparse.Namespace) -> int:
+    from fluxpay.settings import Settings
+
+    # Before the rest is imported: a bad value is told at once.
+    settings = Settings.from_environment(os.environ)
+
+    import asyncio
+
+    import uvloop
+
+    from fluxpay.web.server import Listening, serve
+
+    def announce(listening: Listening) -> None:
+        print(f"API on {listening.api_url}, admin on {listening.admin_url}", flush=True)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(settings, on_ready=announce))
+    return 0
+
+
+def _migrate(options: argparse.Namespace) -> int:
+    from fluxpay import settings
+
+    if options.check:
+        return _migrate_check()
+    url = settings.owner_database_url(os.environ)
+
+    from fluxpay.stores.migrations import migrate
+
+    applied = migrate(url, report=lambda line: print(line, flush=True))
+    print(f"applied {len(applied)}" if applied else "up to date")
+    return 0
+
+
+def _migrate_check() -> int:
+    from fluxpay import settings
+    from fluxpay.faults import MIGRATE, NOT_YET
+    from fluxpay.stores.migrations import pending
+
+    # A pod that only waits for the schema need not hold the owner's password.
+    database_url, owner_url, _ = settings.database_urls(os.environ)
+    behind = pending(owner_url or database_url or settings.owner_database_url(os.environ))
+    if not behind:
+        print("up to date")
+        return 0
+    print(f"fluxpay: not applied yet: {', '.join(behind)}; {MIGRATE}", file=sys.stderr)
+    return NOT_YET
+
+
+def _openapi(_: argparse.Namespace) -> int:
+    import json
+
+    from fluxpay.web.openapi import document
+
+    print(json.dumps(document(), indent=2, ensure_ascii=False), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
