@@ -1,0 +1,190 @@
+"""The reference pages say what the code says: names, defaults, bounds, codes, labels, options."""
+
+import argparse
+import re
+from typing import Any, get_args
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from fluxpay.cli import _parser
+from fluxpay.core.effects import AnyEffect
+from fluxpay.core.limits import Quota, WindowCount, admits, decide
+from fluxpay.core.problems import PROBLEMS
+from fluxpay.settings import KNOWN, PLAIN, SECRETS, BadSetting, Settings
+from fluxpay.web.context import PROBES
+from fluxpay.web.routes import ADMIN_ROUTES, API_ROUTES
+from fluxpay.web.telemetry import Metrics
+from tests.docs.pages import code, pages, read, section, table
+
+ENOUGH = {
+    "FLUXPAY_DATABASE_URL": "postgresql://fluxpay_app@db/fluxpay",
+    "FLUXPAY_REDIS_URL": "redis://cache:6379/0",
+}
+CONFIGURATION = read("docs/reference/configuration.md")
+PLAIN_ROWS = table(CONFIGURATION, "Listening") + table(CONFIGURATION, "Limits and tuning")
+BOUNDED_ROWS = [row for row in PLAIN_ROWS if row[2].startswith("from ")]
+
+
+def test_every_variable_is_documented_and_no_other() -> None:
+    secrets = [code(cell) for row in table(CONFIGURATION, "Secrets") for cell in row[:2]]
+    assert sorted(KNOWN) == sorted([*secrets, *(code(row[0]) for row in PLAIN_ROWS)])
+
+
+def test_secrets_and_plain_settings_stand_in_their_tables() -> None:
+    secrets = [code(row[0]).removeprefix("FLUXPAY_") for row in table(CONFIGURATION, "Secrets")]
+    plain = [code(row[0]).removeprefix("FLUXPAY_") for row in PLAIN_ROWS]
+    assert (set(SECRETS), set(PLAIN)) == (set(secrets), set(plain))
+
+
+def test_no_page_names_a_variable_that_does_not_exist() -> None:
+    named = {
+        name
+        for page in pages()
+        for name in re.findall(r"FLUXPAY_[A-Z_]*[A-Z]", page.read_text(encoding="utf-8"))
+    }
+    assert set() == named - KNOWN
+
+
+def test_documented_defaults_are_the_defaults() -> None:
+    settings = Settings.from_environment(ENOUGH)
+    spoken = {None: "none", (): "none", False: "false"}
+    values = {name: getattr(settings, name.lower()) for name in PLAIN}
+    expected = {name: spoken.get(value, str(value)) for name, value in values.items()}
+    # The one default that follows another setting.
+    assert settings.host == settings.admin_host
+    expected["ADMIN_HOST"] = "as `FLUXPAY_HOST"
+    documented = {code(row[0]).removeprefix("FLUXPAY_"): code(row[1]) for row in PLAIN_ROWS}
+    assert expected == documented
+
+
+@pytest.mark.parametrize("row", BOUNDED_ROWS, ids=lambda row: code(row[0]))
+def test_documented_bounds_are_the_bounds(row: list[str]) -> None:
+    name = code(row[0])
+    least, most = (int(number) for number in re.findall(r"\d+", row[2]))
+    taken = [_takes(name, value) for value in (least - 1, least, most, most + 1)]
+    assert [False, True, True, False] == taken
+
+
+def test_every_problem_is_documented_with_status_and_title() -> None:
+    expected = [[f"`{key}`", str(one.status), one.title] for key, one in PROBLEMS.items()]
+    assert expected == table(read("docs/reference/problems.md"), "Codes")
+
+
+def test_no_page_names_a_problem_that_does_not_exist() -> None:
+    answer = re.compile(r'[45]\d\d `([a-z_]+)`|/problems/([a-z_]+)|"code":\s*"([a-z_]+)"')
+    named = {
+        "".join(groups)
+        for page in pages()
+        for groups in answer.findall(page.read_text(encoding="utf-8"))
+    }
+    assert named, "the pattern finds no code at all"
+    assert set() == named - {str(one) for one in PROBLEMS}
+
+
+def test_every_metric_is_documented_with_its_kind_and_labels() -> None:
+    rows = table(read("docs/reference/metrics.md"), "Metrics")
+    documented = {
+        code(name): (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels, _ in rows
+    }
+    assert _exported() == documented
+
+
+def test_every_command_and_option_is_documented() -> None:
+    page = read("docs/reference/commands.md")
+    documented = {
+        name: {code(row[0]) for row in table(page, f"fluxpay {name}")}
+        for name in re.findall(r"^## fluxpay (\w+)$", page, re.MULTILINE)
+    }
+    assert _commands() == documented
+
+
+def test_documented_options_have_the_documented_defaults() -> None:
+    expected = {}
+    for option, help_, default in _options("dev"):
+        told = re.search(r"default: ([\w.]+)\)", help_)
+        expected[option] = default if told is None else told[1]
+    # A switch is off unless it is given.
+    expected["--reset"] = ""
+    rows = table(read("docs/reference/commands.md"), "fluxpay dev")
+    assert expected == {code(row[0]): code(row[1]) for row in rows}
+
+
+def test_every_route_is_documented_with_its_scope() -> None:
+    page = read("docs/reference/http.md")
+    expected = [[one.method, f"`{one.path}`", _shown_scope(one.scope)] for one in API_ROUTES]
+    assert expected == [row[:3] for row in table(page, "The API port")]
+    expected = [[one.method, f"`{one.path}`"] for one in ADMIN_ROUTES]
+    assert expected == [row[:2] for row in table(page, "The admin port")]
+    probes = {code(row[1]) for row in table(page, "Probes and metrics")}
+    assert PROBES == probes
+
+
+def test_the_worked_example_of_the_rate_limits_is_right() -> None:
+    quota = Quota(name="example", requests=100, window_s=60)
+    count = WindowCount(previous=80, current=30, elapsed_ms=15_000)
+    (state,) = decide((quota,), (count,)).states
+    text = section(read("docs/explanation/rate-limits.md"), "The window slides")
+    assert f"`r={state.remaining}`" in text
+    assert f"`t={state.reset_s}`" in text
+    tenth = WindowCount(previous=80, current=30 + 1 + state.remaining, elapsed_ms=15_000)
+    throttled = decide((quota,), (tenth,))
+    assert f"`Retry-After: {getattr(throttled, 'retry_after_s', None)}`" in text
+    for elapsed_ms, expected in ((15_749, False), (15_750, True)):
+        assert expected == admits(quota, WindowCount(80, 40, elapsed_ms))
+
+
+def _takes(name: str, value: int) -> bool:
+    # The other port must not be the same.
+    other = {"FLUXPAY_PORT": "1234", "FLUXPAY_ADMIN_PORT": "1235"}
+    try:
+        Settings.from_environment({**ENOUGH, **other, name: str(value)})
+    except BadSetting:
+        return False
+    return True
+
+
+def _exported() -> dict[str, tuple[str, set[str]]]:
+    """What `/metrics` holds once everything has been counted: kind and labels, by name."""
+    metrics = Metrics()
+    metrics.answered(route="/", method="GET", status=200, started_s=0)
+    metrics.payment_ended("captured", "EUR")
+    metrics.claim_ended("new")
+    metrics.rate_limited("/")
+    metrics.fraud_rejected("velocity")
+    metrics.batch_committed(1)
+    metrics.effects.record(get_args(AnyEffect)[0], 0.001)
+    text, _ = metrics.exposition("")
+    found: dict[str, tuple[str, set[str]]] = {}
+    for family in text_string_to_metric_families(text.decode()):
+        if not family.name.startswith(("fluxpay_", "http_server_")):
+            continue
+        samples = [one for one in family.samples if not one.name.endswith("_created")]
+        if not samples:
+            continue
+        labels = {label for one in samples for label in one.labels} - {"le"}
+        name = samples[0].name if family.type == "counter" else family.name
+        found[name] = (family.type, labels)
+    return found
+
+
+def _subparsers() -> dict[str, argparse.ArgumentParser]:
+    actions = _parser()._actions
+    (commands,) = (one for one in actions if isinstance(one, argparse._SubParsersAction))
+    return dict(commands.choices)
+
+
+def _options(command: str) -> list[tuple[str, str, Any]]:
+    return [
+        (one.option_strings[-1], one.help or "", str(one.default))
+        for one in _subparsers()[command]._actions
+        if not isinstance(one, argparse._HelpAction)
+    ]
+
+
+def _commands() -> dict[str, set[str]]:
+    return {name: {option for option, _, _ in _options(name)} for name in _subparsers()}
+
+
+def _shown_scope(scope: object) -> str:
+    return "none" if scope is None else f"`{scope}`"
