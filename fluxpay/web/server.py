@@ -8,6 +8,7 @@ Must not know what the routes do.
 """
 
 import asyncio
+import logging
 import os
 import signal
 import ssl
@@ -30,6 +31,8 @@ from fluxpay.web.world import World
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _KILLED: Final = 128
+_LOG: Final = logging.getLogger("fluxpay.web")
+_LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
 _ADMIN_DRAIN_S: Final = 1
 
 
@@ -57,10 +60,13 @@ async def serve(
         StoreUnavailable: The database cannot be reached.
         SchemaBehind: `fluxpay migrate` has to run first.
     """
+    logging.basicConfig(level=settings.log_level, format=_LOG_FORMAT)
     with _termination() as told:
         async with running(settings, share_port=share_port) as listening:
             on_ready(listening)
             await told.wait()
+            _LOG.info("draining: no new connections, %s s at most", settings.shutdown_timeout_s)
+        _LOG.info("stopped")
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 
 from uuid_utils import uuid7
@@ -10,6 +11,7 @@ from fluxpay.core.effects import FindPayment, FindRecord, ListPaymentEntries, Po
 from fluxpay.core.events import Event, EventType
 from fluxpay.core.idempotency import (
     Claim,
+    Expired,
     Mismatched,
     Posted,
     Replayed,
@@ -225,6 +227,20 @@ async def an_id_that_nobody_has_is_found_nowhere(world: World) -> None:
     assert await world.perform(FindPayment(tenant.id, new_id(IdKind.PAYMENT))) is None
     nobody = new_id(IdKind.TENANT)
     assert await world.perform(FindPayment(nobody, new_id(IdKind.PAYMENT))) is None
+
+
+async def a_claim_whose_record_is_gone_still_names_its_payment(
+    world: World, forget: Callable[[Posting], None]
+) -> None:
+    """No effect purges a record, so each world says how to forget one, and this is no `law`."""
+    tenant = await new_tenant(world)
+    first, again = posting_of(tenant.id, "k"), posting_of(tenant.id, "k")
+    assert Posted() == await world.perform(PostPayment(first))
+    forget(first)
+    expired = Expired(first.payment.id)
+    assert expired == await world.perform(FindRecord(first.claim))
+    assert expired == await world.perform(PostPayment(again))
+    await assert_absent(world, again)
 
 
 def _side(entry: object) -> str:

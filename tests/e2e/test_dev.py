@@ -19,6 +19,7 @@ from typing import Any
 import psycopg2
 import pytest
 
+from fluxpay.demo import TENANT
 from fluxpay.embedded.postgres import EmbeddedPostgres
 from tests.conftest import Database
 from tests.embedded.processes import await_nobody_below, pids_below
@@ -296,17 +297,27 @@ def test_a_reset_empties_the_books_and_leaves_what_is_not_ours(
     assert 0 == second.stopped_by(signal.SIGTERM)
 
 
-def test_a_demo_key_that_was_revoked_is_replaced_at_the_next_start(
+def admin(dev: Dev, method: str, path: str, body: object = None) -> None:
+    """Ask the admin API for something that it has to do."""
+    request = urllib.request.Request(  # noqa: S310 - the address is the one we started
+        f"{dev.ready['admin_url']}/admin/v1/tenants/{dev.ready['tenant_id']}{path}",
+        data=None if body is None else json.dumps(body).encode(),
+        headers={
+            "Authorization": f"Bearer {dev.ready['admin_token']}",
+            "Content-Type": "application/json",
+        },
+        method=method,
+    )
+    urllib.request.urlopen(request, timeout=10).close()  # noqa: S310 - as above
+
+
+def test_what_was_done_to_the_demo_tenant_stays_and_a_revoked_key_is_replaced(
     start: Start, tmp_path: Path
 ) -> None:
     first = start(tmp_path / "dev")
     kept = json.loads((tmp_path / "dev" / "demo.json").read_text())
-    request = urllib.request.Request(  # noqa: S310 - the address is the one we started
-        f"{first.ready['admin_url']}/admin/v1/tenants/{kept['tenant_id']}/keys/{kept['key_id']}",
-        headers={"Authorization": f"Bearer {first.ready['admin_token']}"},
-        method="DELETE",
-    )
-    urllib.request.urlopen(request, timeout=10).close()  # noqa: S310 - as above
+    admin(first, "PUT", "", TENANT | {"generation": 2, "display_name": "Mine"})
+    admin(first, "DELETE", f"/keys/{kept['key_id']}")
     assert 0 == first.stopped_by(signal.SIGTERM)
 
     second = start(tmp_path / "dev")

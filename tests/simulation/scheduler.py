@@ -100,6 +100,7 @@ class Simulation:
         self.seen: Counter[str] = Counter()
         self.history: list[str] = []
         self.waiting_when_healed = 0
+        self.healed_at_ms = 0
         self._attempts_made = 0
         self._generation = 1
         self._snapshot = Cache()
@@ -255,6 +256,7 @@ class Simulation:
     def _heal(self) -> None:
         self._note("healed", "")
         self._is_healed = True
+        self.healed_at_ms = self.now_ms
         self.world.redis_is_up = True
         for member in self.members:
             self._put(member.tenant_id, state=TenantState.ACTIVE, currencies=list(CURRENCIES))

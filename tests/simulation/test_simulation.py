@@ -16,7 +16,9 @@ from tests.simulation.unsound import check_then_insert, record_afterwards
 from tests.simulation.world import Post
 
 SEED_VARIABLE = "FLUXPAY_SIMULATION_SEED"
-FIXED_SEEDS = (1, 2, 3, 4, 5, 6, 7, 8)
+# In 0, 12 and 21 a cached refusal outlives the payment that a retry made: whoever trusts the cache
+# there, without asking the database, is caught.
+FIXED_SEEDS = (0, 1, 2, 3, 4, 5, 12, 21)
 UNSOUND_SEEDS = range(20)
 CHOSEN_SEED = os.environ.get(SEED_VARIABLE)
 SEEDS = (*FIXED_SEEDS, secrets.randbelow(2**32)) if CHOSEN_SEED is None else (int(CHOSEN_SEED),)
