@@ -18,7 +18,7 @@ from fluxpay.core.money import Money
 from fluxpay.embedded import places, process
 from fluxpay.embedded.process import Launch
 from fluxpay.stores.counters import Counters
-from fluxpay.stores.redis_pipeline import TurnPipeline, connect
+from fluxpay.stores.redis_pipeline import RedisUnavailable, TurnPipeline, connect
 from fluxpay.stores.replies import ReplyCache
 from tests.core.examples import TENANT_ID
 
@@ -128,3 +128,23 @@ async def test_a_quota_is_counted_on_the_node_of_its_tenant(
         (key,) = client.keys()
         slot = client.cluster("KEYSLOT", key)
         assert slot == client.cluster("KEYSLOT", TENANT_ID)
+
+
+async def test_after_a_failure_the_cluster_is_asked_anew_who_holds_which_slots(
+    pipeline: TurnPipeline, cluster_port: int
+) -> None:
+    assert await pipeline.ping()
+    waiting = asyncio.create_task(pipeline.execute("BLPOP", "gate", 0))
+    async with asyncio.timeout(20):
+        with closing(redis.Redis(port=cluster_port)) as client:
+            while not client.info("clients")["blocked_clients"]:
+                await asyncio.sleep(0.001)
+            client.config_resetstat()
+            client.client_kill_filter(_type="normal", skipme=True)
+            with pytest.raises(RedisUnavailable):
+                await waiting
+            assert pipeline.degraded
+            while not await pipeline.ping():
+                await asyncio.sleep(0.05)
+            assert client.info("commandstats")["cmdstat_cluster|slots"]["calls"] > 0
+    assert 1 == await pipeline.execute("INCR", "n")
