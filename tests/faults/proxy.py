@@ -48,7 +48,6 @@ class FaultProxy:
         self._record = record
         self._server: asyncio.Server | None = None
         self._links: set[_Link] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
         self._carrying = asyncio.Event()
         self._carrying.set()
         self._reply_bytes_left: int | None = None
@@ -64,10 +63,9 @@ class FaultProxy:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        tasks = [link.task for link in self._links if link.task is not None]
         await self.refuse()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     @property
     def open_connections(self) -> int:
@@ -118,10 +116,6 @@ class FaultProxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
-        task = asyncio.current_task()
-        if task is not None:
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
         link = _Link(writer)
         self._links.add(link)
         try:
@@ -184,16 +178,20 @@ class FaultProxy:
 class _Link:
     """One client connection and, once it is reached, its upstream."""
 
-    __slots__ = ("client", "is_reset", "upstream")
+    __slots__ = ("client", "is_reset", "task", "upstream")
 
     def __init__(self, client: asyncio.StreamWriter) -> None:
         self.client = client
+        self.task = asyncio.current_task()
         self.upstream: asyncio.StreamWriter | None = None
         self.is_reset = False
 
     def reset(self) -> None:
         """Close both sides at once, and drop what they had still to send."""
         self.is_reset = True
+        # It may be waiting in a black hole, where it would not see its sockets end.
+        if self.task is not None and self.task is not asyncio.current_task():
+            self.task.cancel()
         self.client.transport.abort()
         if self.upstream is not None:
             self.upstream.transport.abort()
