@@ -15,7 +15,7 @@ from aiohttp.typedefs import Handler, Middleware
 from aiohttp.web_urldispatcher import AbstractRoute
 
 from fluxpay.core.problems import Code, Refused
-from fluxpay.stores.problems import StatementTimedOut, StoreUnavailable
+from fluxpay.stores.problems import SerializationLost, StatementTimedOut, StoreUnavailable
 from fluxpay.web.context import ROUTE, TIMER
 from fluxpay.web.problems import from_http_exception, respond
 from fluxpay.web.route import Route
@@ -57,7 +57,7 @@ def failure(error: BaseException | None, request: web.BaseRequest) -> web.Respon
     trace_id = trace_of(request).trace_id
     route = request.get(ROUTE)
     place = f"{request.method} {route.path}" if route is not None else "a request"
-    if isinstance(error, StoreUnavailable | StatementTimedOut | TimeoutError):
+    if isinstance(error, StoreUnavailable | StatementTimedOut | SerializationLost | TimeoutError):
         # Expected while a dependency is gone, and then for every request: one line, no traceback.
         _LOG.warning(
             "%s was not served: %s: %s trace_id=%s", place, type(error).__name__, error, trace_id

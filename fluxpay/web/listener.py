@@ -10,6 +10,7 @@ Must not know routes or signals.
 
 import asyncio
 import errno
+import select
 import socket
 import ssl
 from collections.abc import Iterable, Iterator
@@ -26,7 +27,7 @@ _BACKLOG: Final = 1024
 _HANDSHAKE_TIMEOUT_S: Final = 10
 # For a request that was on its way when draining began; nothing is lost if none comes.
 _GRACE_S: Final = 0.5
-# From a readable socket to a protocol that has its connection, in callbacks.
+# From an accepted socket to a protocol that has its connection, in turns of the loop.
 _STEPS: Final = 5
 _LOOK_S: Final = 0.02
 _FORCED_S: Final = 0.1
@@ -84,9 +85,15 @@ class Listener:
     """A running application."""
 
     def __init__(
-        self, runner: web.AppRunner, servers: list[asyncio.Server], *, is_tls: bool
+        self,
+        runner: web.AppRunner,
+        servers: list[asyncio.Server],
+        sockets: list[socket.socket],
+        *,
+        is_tls: bool,
     ) -> None:
         self._runner = runner
+        self._sockets = sockets
         self._servers = servers
         self._is_tls = is_tls
 
@@ -116,7 +123,7 @@ class Listener:
             )
             for one in sockets
         ]
-        return cls(runner, servers, is_tls=tls is not None)
+        return cls(runner, servers, sockets, is_tls=tls is not None)
 
     async def drain(self, *, timeout_s: float) -> None:
         """Accept no more, answer what got through, and let the idle connections go."""
@@ -144,16 +151,18 @@ class Listener:
         await self._runner.cleanup()
 
     async def _stop_accepting(self) -> None:
-        """Take what the kernel has taken already, then close the listening sockets."""
-        loop = asyncio.get_running_loop()
-        await _turn()
-        # asyncio drops a connection whose server closes between its acceptance and its transport:
-        # stop accepting first, and close when nothing is in between. (uvloop has no such gap, and
-        # no reader to remove.)
-        for server in self._servers:
-            for one in server.sockets:
-                loop.remove_reader(one.fileno())
-        await _turn()
+        """Take whom the kernel has let in already, then close the listening sockets."""
+        queue = select.poll()
+        for one in self._sockets:
+            queue.register(one, select.POLLIN)
+        for _ in range(_BACKLOG):
+            # Whoever still waits to be accepted would be cut off. uvloop takes one a turn.
+            if not queue.poll(0):
+                break
+            await asyncio.sleep(0)
+        for _ in range(_STEPS):
+            # asyncio drops a connection whose server closes before it has got its protocol.
+            await asyncio.sleep(0)
         for server in self._servers:
             server.close()
 
@@ -171,12 +180,6 @@ def url_of(sockets: list[socket.socket], *, is_tls: bool) -> str:
         host = "127.0.0.1" if address.version == 4 else "::1"  # noqa: PLR2004 - IP versions
     shown = f"[{host}]" if ":" in host else host
     return f"{'https' if is_tls else 'http'}://{shown}:{port}"
-
-
-async def _turn() -> None:
-    """Let the loop look at its sockets once, and do all that follows from it."""
-    for _ in range(_STEPS):
-        await asyncio.sleep(0)
 
 
 def _resolved(address: Address) -> list[tuple[socket.AddressFamily, str]]:

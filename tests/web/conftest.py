@@ -25,7 +25,7 @@ def pytest_asyncio_loop_factories(
     item: pytest.Item,
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Name the event loops on which a test runs."""
-    loops = {"uvloop": uvloop.new_event_loop}
+    loops: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"uvloop": uvloop.new_event_loop}
     if item.path.name in ON_BOTH_LOOPS:
         loops["asyncio"] = asyncio.new_event_loop
     return loops

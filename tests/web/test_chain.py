@@ -17,6 +17,7 @@ from fluxpay.core.tenants import Environment
 from fluxpay.stores.problems import (
     OutcomeUnknown,
     PoolExhausted,
+    SerializationLost,
     StatementTimedOut,
     StoreError,
     StoreUnavailable,
@@ -359,7 +360,8 @@ async def test_a_fault_shows_nothing_and_is_logged_once(
 
 
 @pytest.mark.parametrize(
-    "kind", [StoreUnavailable, PoolExhausted, OutcomeUnknown, StatementTimedOut]
+    "kind",
+    [StoreUnavailable, PoolExhausted, OutcomeUnknown, StatementTimedOut, SerializationLost],
 )
 async def test_a_store_that_is_gone_is_a_503_to_retry(
     launch: Launch, kind: type[StoreError]

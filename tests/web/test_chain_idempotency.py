@@ -227,6 +227,20 @@ async def test_whoever_gives_up_does_not_hold_up_the_line() -> None:
     assert {} == turnstile._lines
 
 
+async def test_a_turn_is_not_given_to_somebody_who_has_just_gone() -> None:
+    turnstile, place = Turnstile(wait_s=10), ("tenant", "key")
+    assert await turnstile.enter(place)
+    second, third = [asyncio.create_task(turnstile.enter(place)) for _ in range(2)]
+    await asyncio.sleep(0)
+    # Cancelled, and not yet run: it still stands in the line.
+    second.cancel()
+    turnstile.leave(place)
+    async with asyncio.timeout(5):
+        assert await third
+    turnstile.leave(place)
+    assert {} == turnstile._lines
+
+
 async def test_a_turn_that_comes_to_somebody_just_cancelled_goes_on_to_the_next() -> None:
     turnstile, place = Turnstile(wait_s=10), ("tenant", "key")
     assert await turnstile.enter(place)

@@ -188,7 +188,9 @@ async def test_a_body_is_asked_for_only_once_its_sender_is_known(service: Servic
     }
     async with RawConnection.to(service.api_url) as connection:
         await connection.send(request_bytes(headers=headers, length=False))
-        assert_problem(Code.UNAUTHORIZED, await connection.answer(), instance="/v1/payments")
+        answer = await connection.answer()
+        assert_problem(Code.UNAUTHORIZED, answer, instance="/v1/payments")
+        assert "close" == answer.headers["Connection"]
         assert [401] == [answer.status for answer in connection.received]
         assert await connection.is_closed()
     headers |= {"Authorization": f"Bearer {service.api_key}"}
