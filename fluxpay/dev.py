@@ -236,6 +236,8 @@ def _settings(
         "FLUXPAY_REDIS_URL": servers.redis_url,
         "FLUXPAY_ALLOW_HTTP": "true",
         "FLUXPAY_HOST": options.host or variables.get("FLUXPAY_HOST") or "127.0.0.1",
+        # A person reads the terminal, and is told what happens in other words.
+        "FLUXPAY_LOG_LEVEL": variables.get("FLUXPAY_LOG_LEVEL") or "WARNING",
     }
     if options.port is not None:
         variables["FLUXPAY_PORT"] = str(options.port)
