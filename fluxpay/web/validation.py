@@ -18,7 +18,7 @@ import msgspec
 from msgspec import inspect
 
 from fluxpay.core.problems import Code, FieldError, Refused
-from fluxpay.web.faults import faults, has_rules, member, struct_of, unwrapped
+from fluxpay.web.field_errors import faults, has_rules, member, struct_of, unwrapped
 
 if TYPE_CHECKING:
     from multidict import MultiMapping
