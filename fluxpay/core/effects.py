@@ -16,17 +16,31 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
+    from fluxpay.core.batches import Aborted
+    from fluxpay.core.books import (
+        AccountFilter,
+        OpenAccount,
+        Place,
+        Statement,
+        Totals,
+        TrialLine,
+    )
     from fluxpay.core.credentials import Credential
     from fluxpay.core.fraud import PaymentLimit, Velocity
     from fluxpay.core.idempotency import Claim, Expired, Mismatched, Posted, Replayed, StoredReply
     from fluxpay.core.keys import ApiKey, KeyOutcome
-    from fluxpay.core.ledger import Entry
+    from fluxpay.core.ledger import Account, Entry
     from fluxpay.core.limits import Quota, WindowCount
     from fluxpay.core.money import Money
-    from fluxpay.core.payments import Payment, PaymentFilter, Posting
+    from fluxpay.core.payment_changes import Changed, Command
+    from fluxpay.core.payment_creation import Posting
+    from fluxpay.core.payments import Payment, PaymentFilter, Refund
+    from fluxpay.core.problems import Refused
     from fluxpay.core.tenants import Registration, Tenant, TenantSpec
+    from fluxpay.core.transfers import BookedTransfer, TransferRequest
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -131,6 +145,75 @@ class PostPayment(Effect["Posted | Replayed | Mismatched | Expired"]):
 
 
 @dataclass(frozen=True, slots=True)
+class PostBatch(Effect["tuple[Posted | Replayed | Mismatched | Expired | Aborted, ...]"]):
+    """Commit all these postings in one transaction, or none of them; an outcome each, in order.
+
+    Where one is Mismatched or Expired, nothing was committed: all that were new are Aborted.
+    """
+
+    postings: tuple[Posting, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePayment(Effect["Changed | Replayed | Mismatched | Expired | Refused | None"]):
+    """Change a payment as `payment_changes.change` decides, with its row locked meanwhile.
+
+    Payment, transfers, refund, idempotency record and event commit in one transaction, or
+    nothing. None when this tenant has no such payment.
+    """
+
+    payment_id: str
+    command: Command
+    claim: Claim
+    uuid: int
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PostTransfer(Effect["Changed | Replayed | Mismatched | Expired | Refused"]):
+    """Move money as `transfers.post` decides, with accounts that have a rule locked meanwhile.
+
+    Transfer, idempotency record and event commit in one transaction, or nothing.
+    """
+
+    request: TransferRequest
+    claim: Claim
+    uuid: int
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FindTransfer(Effect["BookedTransfer | None"]):
+    """One transfer of this tenant, of whatever kind."""
+
+    tenant_id: str
+    transfer_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class PutAccount(Effect["Changed | Replayed | Mismatched | Expired"]):
+    """Open an account as `transfers.opened` decides, or find it open; None leaves its rule."""
+
+    account: Account
+    no_overdraft: bool | None
+    claim: Claim
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SetNoOverdraft(Effect["Changed | Replayed | Mismatched | Expired | None"]):
+    """Write an account's rule, while no transfer is under way that saw it otherwise.
+
+    None when this tenant has no such account.
+    """
+
+    account_id: str
+    no_overdraft: bool
+    claim: Claim
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class FindPayment(Effect["Payment | None"]):
     """One payment of this tenant."""
 
@@ -154,6 +237,67 @@ class ListPaymentEntries(Effect["tuple[Entry, ...] | None"]):
 
     tenant_id: str
     payment_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListRefunds(Effect["tuple[Refund, ...] | None"]):
+    """The refunds of one payment, oldest first; None when this tenant has no such payment."""
+
+    tenant_id: str
+    payment_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class FindAccount(Effect["OpenAccount | None"]):
+    """One account of this tenant."""
+
+    tenant_id: str
+    account_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListAccounts(Effect["tuple[OpenAccount, ...]"]):
+    """At most `limit` accounts of this tenant by id, those after `after` only."""
+
+    tenant_id: str
+    filter: AccountFilter
+    after: str | None
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadTotals(Effect["Mapping[str, Totals]"]):
+    """The totals of these accounts by id, all at one instant or (None) now.
+
+    An account without entries up to then, or of another tenant, is not in the answer.
+    """
+
+    tenant_id: str
+    account_ids: tuple[str, ...]
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadTrialBalance(Effect["tuple[TrialLine, ...]"]):
+    """The totals of all accounts of this tenant by currency, at one instant or (None) now."""
+
+    tenant_id: str
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadStatement(Effect["Statement | None"]):
+    """At most `limit` entries of an account from a place on; None when there is no such account.
+
+    Entries in their final places come first, then those that have none yet, by their instants.
+    All of it is read at once: an entry that gets its place meanwhile is seen neither twice nor
+    not at all.
+    """
+
+    tenant_id: str
+    account_id: str
+    after: Place
+    limit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,9 +365,21 @@ AnyEffect = (
     | RememberReply
     | FindRecord
     | PostPayment
+    | PostBatch
+    | ChangePayment
+    | PostTransfer
+    | FindTransfer
+    | PutAccount
+    | SetNoOverdraft
     | FindPayment
     | ListPayments
     | ListPaymentEntries
+    | ListRefunds
+    | FindAccount
+    | ListAccounts
+    | ReadTotals
+    | ReadTrialBalance
+    | ReadStatement
     | PutTenant
     | FindTenant
     | ListTenants

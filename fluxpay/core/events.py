@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 class EventType(StrEnum):
     """What can happen; the names are public."""
 
+    PAYMENT_AUTHORIZED = "payment.authorized"
     PAYMENT_CAPTURED = "payment.captured"
+    PAYMENT_VOIDED = "payment.voided"
+    PAYMENT_EXPIRED = "payment.expired"
+    REFUND_CREATED = "refund.created"
+    TRANSFER_CREATED = "transfer.created"
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,14 @@ class Replayed:
 
 
 @dataclass(frozen=True, slots=True)
+class Settled:
+    """The reply to give, and whether it is a replay."""
+
+    reply: StoredReply
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Mismatched:
     """The key was used for another request."""
 

@@ -22,6 +22,7 @@ class IdKind(StrEnum):
     TENANT = "ten"
     KEY = "key"
     PAYMENT = "pay"
+    REFUND = "re"
     TRANSFER = "trf"
     ACCOUNT = "acc"
     EVENT = "evt"

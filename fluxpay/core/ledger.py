@@ -33,6 +33,10 @@ class AccountKind(StrEnum):
     """What is owed to the tenant: payments credit it."""
     PLATFORM = "platform"
     """What the platform has received for the tenant: payments debit it."""
+    RESERVE = "reserve"
+    """What of the tenant's money is held back, for refunds to come."""
+    PAYOUT = "payout"
+    """What of the tenant's money is on its way to the tenant's bank."""
 
 
 class Direction(StrEnum):
@@ -42,10 +46,28 @@ class Direction(StrEnum):
     CREDIT = "credit"
 
 
-class TransferKind(StrEnum):
-    """Why money moved."""
+class Layer(StrEnum):
+    """Whether money has moved, or is only set aside."""
 
+    PENDING = "pending"
+    POSTED = "posted"
+
+
+class TransferKind(StrEnum):
+    """Why money moved, or was set aside."""
+
+    AUTHORIZATION = "authorization"
+    """Sets aside what may be captured; pending."""
+    RELEASE = "release"
+    """Takes back what was set aside, because it was captured, voided or expired; pending."""
     CAPTURE = "capture"
+    REFUND = "refund"
+    """Reverses a capture, or a part of one."""
+    TRANSFER = "transfer"
+    """Moves money between accounts of a tenant, for no payment in particular."""
+
+
+_PENDING_KINDS: Final = frozenset({TransferKind.AUTHORIZATION, TransferKind.RELEASE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +84,9 @@ class Account:
 class Transfer:
     """Money moved from one account to another.
 
+    Args:
+        reverses: The id of the transfer that this one takes back, wholly or in part.
+
     Raises:
         ValueError: The pair could not balance: same account, other tenant, or other currency.
     """
@@ -72,6 +97,12 @@ class Transfer:
     credit: Account
     money: Money
     created_at: datetime
+    reverses: str | None = None
+
+    @property
+    def layer(self) -> Layer:
+        """Whether it moves money or sets it aside; its kind says."""
+        return Layer.PENDING if self.kind in _PENDING_KINDS else Layer.POSTED
 
     def __post_init__(self) -> None:
         """Refuse what may not be posted. Postgres holds the same as constraints."""
@@ -95,6 +126,7 @@ class Entry:
     direction: Direction
     money: Money
     created_at: datetime
+    layer: Layer = Layer.POSTED
 
 
 @lru_cache(maxsize=65_536)
@@ -111,15 +143,50 @@ def account(tenant_id: str, kind: AccountKind, currency: str) -> Account:
     return Account(encode(IdKind.ACCOUNT, value), tenant_id, kind, currency)
 
 
+def authorize(transfer_id: str, tenant_id: str, *, money: Money, now: datetime) -> Transfer:
+    """The transfer of an authorization: like a capture, but pending."""
+    return _received(TransferKind.AUTHORIZATION, transfer_id, tenant_id, money=money, now=now)
+
+
 def capture(transfer_id: str, tenant_id: str, *, money: Money, now: datetime) -> Transfer:
     """The transfer of a captured payment: the platform's debit, the merchant's credit."""
+    return _received(TransferKind.CAPTURE, transfer_id, tenant_id, money=money, now=now)
+
+
+def release(authorization: Transfer, transfer_id: str, *, money: Money, now: datetime) -> Transfer:
+    """Take back what an authorization set aside, or a part of it."""
+    return _reversal(TransferKind.RELEASE, authorization, transfer_id, money=money, now=now)
+
+
+def refund(capture_: Transfer, transfer_id: str, *, money: Money, now: datetime) -> Transfer:
+    """Give back what a capture took, or a part of it."""
+    return _reversal(TransferKind.REFUND, capture_, transfer_id, money=money, now=now)
+
+
+def _received(
+    kind: TransferKind, transfer_id: str, tenant_id: str, *, money: Money, now: datetime
+) -> Transfer:
     return Transfer(
         id=transfer_id,
-        kind=TransferKind.CAPTURE,
+        kind=kind,
         debit=account(tenant_id, AccountKind.PLATFORM, money.currency),
         credit=account(tenant_id, AccountKind.MERCHANT, money.currency),
         money=money,
         created_at=now,
+    )
+
+
+def _reversal(
+    kind: TransferKind, reversed_: Transfer, transfer_id: str, *, money: Money, now: datetime
+) -> Transfer:
+    return Transfer(
+        id=transfer_id,
+        kind=kind,
+        debit=reversed_.credit,
+        credit=reversed_.debit,
+        money=money,
+        created_at=now,
+        reverses=reversed_.id,
     )
 
 
@@ -133,6 +200,7 @@ def entries(transfer: Transfer) -> tuple[Entry, Entry]:
             direction=direction,
             money=transfer.money,
             created_at=transfer.created_at,
+            layer=transfer.layer,
         )
         for direction, side in sides
     )

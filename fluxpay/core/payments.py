@@ -1,39 +1,23 @@
-"""Payments: their lifecycle as a table, and making one as a step.
+"""Payments: what one is, and its lifecycle as a table.
 
-Knows what a payment is, which state may follow which, and in what order a new payment is
-claimed, assessed and posted. Must not know HTTP, SQL, clocks or where ids come from.
+Knows which action may follow which state, and how a payment and a refund look to a client. How
+a payment is made stands in `payment_creation`, how it changes in `payment_changes`. Must not know
+HTTP, SQL, clocks or where ids come from.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, assert_never
-
-from fluxpay.core import fraud, idempotency, ledger
-from fluxpay.core.effects import (
-    CountVelocity,
-    CountVelocityLocally,
-    FindRecord,
-    PostPayment,
-    Unavailable,
-)
-from fluxpay.core.events import Event, EventType
-from fluxpay.core.idempotency import Expired, Mismatched, Posted, Replayed, StoredReply
-from fluxpay.core.ids import IdKind, suffix
-from fluxpay.core.problems import Code, FieldError, Refused
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from fluxpay.core.effects import Step
-    from fluxpay.core.fraud import Rule, Signal
-    from fluxpay.core.idempotency import Claim
     from fluxpay.core.money import Money
-    from fluxpay.core.tenants import Tenant
 
 
 class Status(StrEnum):
@@ -61,7 +45,10 @@ class CaptureMode(StrEnum):
     """When the money is taken: at once, or by a later capture."""
 
     AUTOMATIC = "automatic"
+    MANUAL = "manual"
 
+
+_REFUNDED: Final = frozenset({Status.PARTIALLY_REFUNDED, Status.REFUNDED})
 
 TRANSITIONS: Final[Mapping[Status, Mapping[Action, frozenset[Status]]]] = MappingProxyType(
     {
@@ -78,14 +65,19 @@ TRANSITIONS: Final[Mapping[Status, Mapping[Action, frozenset[Status]]]] = Mappin
                 # What was captured stays; a void or an expiry releases the rest.
                 Action.VOID: frozenset({Status.CAPTURED}),
                 Action.EXPIRE: frozenset({Status.CAPTURED}),
-                Action.REFUND: frozenset({Status.PARTIALLY_REFUNDED, Status.REFUNDED}),
+                Action.REFUND: frozenset({Status.PARTIALLY_REFUNDED}),
             }
         ),
-        Status.CAPTURED: MappingProxyType(
-            {Action.REFUND: frozenset({Status.PARTIALLY_REFUNDED, Status.REFUNDED})}
-        ),
+        Status.CAPTURED: MappingProxyType({Action.REFUND: _REFUNDED}),
         Status.PARTIALLY_REFUNDED: MappingProxyType(
-            {Action.REFUND: frozenset({Status.PARTIALLY_REFUNDED, Status.REFUNDED})}
+            {
+                # A part was given back while the rest is still authorized: goods that ship in
+                # parcels come back in parcels. Only while the authorization is open.
+                Action.CAPTURE: frozenset({Status.PARTIALLY_REFUNDED}),
+                Action.VOID: _REFUNDED,
+                Action.EXPIRE: _REFUNDED,
+                Action.REFUND: _REFUNDED,
+            }
         ),
         Status.REFUNDED: MappingProxyType({}),
         Status.VOIDED: MappingProxyType({}),
@@ -94,6 +86,9 @@ TRANSITIONS: Final[Mapping[Status, Mapping[Action, frozenset[Status]]]] = Mappin
 )
 """The lifecycle: in this status, this action may lead to one of these. A missing action is
 not allowed."""
+
+AUTHORIZATION_DAYS: Final = 7
+"""How long an authorization stays open when nobody captures or voids it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +123,40 @@ class Payment:
     metadata: Mapping[str, str]
     created_at: datetime
     expires_at: datetime | None = None
+    """When what is left of the authorization is released; None when nothing of it is left."""
+
+    @property
+    def amount_open_minor(self) -> int:
+        """What may still be captured."""
+        if self.expires_at is None:
+            return 0
+        return self.money.amount_minor - self.amount_captured_minor
+
+    @property
+    def amount_refundable_minor(self) -> int:
+        """What may still be refunded."""
+        return self.amount_captured_minor - self.amount_refunded_minor
+
+    @property
+    def allowed(self) -> tuple[Action, ...]:
+        """What can be done to this payment now; expiry comes by itself."""
+        left = {Action.REFUND: self.amount_refundable_minor}
+        return tuple(
+            action
+            for action in TRANSITIONS[self.status]
+            if left.get(action, self.amount_open_minor) > 0
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """Money of a payment that was given back."""
+
+    id: str
+    payment_id: str
+    money: Money
+    reason: str | None
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,25 +168,6 @@ class PaymentFilter:
     reference: str | None = None
     created_gte: datetime | None = None
     created_lt: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Posting:
-    """All that is committed together for a new payment."""
-
-    claim: Claim
-    payment: Payment
-    transfer: ledger.Transfer
-    event: Event
-    reply: StoredReply
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """The reply to give, and whether it is a replay."""
-
-    reply: StoredReply
-    replayed: bool
 
 
 def document(payment: Payment) -> dict[str, object]:
@@ -179,138 +189,29 @@ def document(payment: Payment) -> dict[str, object]:
     }
 
 
+def refund_document(refund: Refund) -> dict[str, object]:
+    """The refund as clients see it."""
+    return {
+        "id": refund.id,
+        "object": "refund",
+        "payment_id": refund.payment_id,
+        "amount": refund.money.amount_minor,
+        "currency": refund.money.currency,
+        "reason": refund.reason,
+        "created_at": instant(refund.created_at),
+    }
+
+
+def to_milliseconds(moment: datetime) -> datetime:
+    """Cut an instant to what the API shows: what is not shown is not kept."""
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
 def instant(moment: datetime) -> str:
     """Write an instant in UTC as RFC 3339 with milliseconds and `Z`."""
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def create_payment(
-    request: PaymentRequest,
-    *,
-    tenant: Tenant,
-    claim: Claim,
-    uuid: int,
-    now: datetime,
-    rules: tuple[Rule, ...] = fraud.RULES,
-) -> Step[Settled | Refused]:
-    """Make a payment once, however often it is asked for.
-
-    Args:
-        request: What the client asks for.
-        tenant: Who is paid.
-        claim: The idempotency claim of this very request.
-        uuid: A fresh UUIDv7 as an integer; the ids of all that is made share it.
-        now: The current instant, in UTC.
-        rules: The fraud rules, in order.
-    """
-    refusal = yield from _assess(request, tenant=tenant, now=now, rules=rules)
-    if refusal is not None:
-        # The payment may exist already: its reply could be lost from the cache while the tenant's
-        # currencies and limits moved on. Only then is the database asked before a refusal.
-        recorded = yield from FindRecord(claim)
-        return refusal if recorded is None else _resume(claim, recorded)
-    posting = _posting(request, claim=claim, uuid=uuid, now=now)
-    outcome = yield from PostPayment(posting)
-    match outcome:
-        case Posted():
-            return Settled(posting.reply, replayed=False)
-        case Replayed(reply):
-            return Settled(reply, replayed=True)
-        case Mismatched() | Expired():
-            return idempotency.refusal(outcome)
-        case _:
-            assert_never(outcome)
-
-
-def _assess(
-    request: PaymentRequest, *, tenant: Tenant, now: datetime, rules: tuple[Rule, ...]
-) -> Step[Refused | None]:
-    """Assess a request; velocity is counted last, so a payment refused anyway counts nothing."""
-    if request.money.currency not in tenant.spec.currencies:
-        return _currency_not_enabled(tenant, request.money.currency)
-    limit = tenant.payment_limit(request.money.currency)
-    signal = fraud.Signal(
-        tenant=tenant,
-        money=request.money,
-        description=request.description,
-        reference=request.reference,
-        metadata=request.metadata,
-        now=now,
-        limit=limit,
-    )
-    rejection = fraud.assess(signal, rules).rejection
-    if rejection is None and limit is not None and limit.counts:
-        velocity = yield from _count_velocity(signal, limit)
-        rejection = fraud.assess(replace(signal, velocity=velocity), rules).rejection
-    return None if rejection is None else _rejected(rejection)
-
-
-def _count_velocity(signal: Signal, limit: fraud.PaymentLimit) -> Step[fraud.Velocity]:
-    velocity = yield from CountVelocity(signal.tenant.id, signal.money, limit)
-    if isinstance(velocity, Unavailable):
-        velocity = yield from CountVelocityLocally(signal.tenant.id, signal.money, limit)
-    return velocity
-
-
-def _resume(claim: Claim, recorded: StoredReply | Expired) -> Settled | Refused:
-    if isinstance(recorded, Expired):
-        return idempotency.refusal(recorded)
-    match idempotency.settle(claim, recorded):
-        case Replayed(reply):
-            return Settled(reply, replayed=True)
-        case Mismatched() as mismatched:
-            return idempotency.refusal(mismatched)
-
-
-def _posting(request: PaymentRequest, *, claim: Claim, uuid: int, now: datetime) -> Posting:
-    # All ids of one payment share a suffix: one UUID is made and encoded instead of three.
-    shared = suffix(uuid)
-    # Postgres keeps microseconds and the API shows milliseconds; what is not shown is not kept.
-    created_at = now.replace(microsecond=now.microsecond // 1000 * 1000)
-    payment = Payment(
-        id=f"{IdKind.PAYMENT}_{shared}",
-        tenant_id=claim.tenant_id,
-        money=request.money,
-        status=Status.CAPTURED,
-        amount_captured_minor=request.money.amount_minor,
-        amount_refunded_minor=0,
-        capture=request.capture,
-        description=request.description,
-        reference=request.reference,
-        metadata=request.metadata,
-        created_at=created_at,
-    )
-    body = encode(document(payment))
-    return Posting(
-        claim=claim,
-        payment=payment,
-        transfer=ledger.capture(
-            f"{IdKind.TRANSFER}_{shared}", claim.tenant_id, money=request.money, now=created_at
-        ),
-        event=Event(
-            id=f"{IdKind.EVENT}_{shared}",
-            type=EventType.PAYMENT_CAPTURED,
-            subject_id=payment.id,
-            data=body,
-            created_at=created_at,
-        ),
-        reply=StoredReply(claim.fingerprint, 201, body, location=f"/v1/payments/{payment.id}"),
-    )
-
-
 def encode(data: object) -> bytes:
     """Write a document as compact JSON in UTF-8."""
     return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _rejected(finding: fraud.Finding) -> Refused:
-    return Refused(Code.FRAUD_REJECTED, finding.detail, members=(("rule", finding.rule),))
-
-
-def _currency_not_enabled(tenant: Tenant, currency: str) -> Refused:
-    taken = ", ".join(tenant.spec.currencies)
-    return Refused(
-        Code.CURRENCY_NOT_ENABLED,
-        f"This tenant takes {taken}, not {currency}.",
-        errors=(FieldError("#/currency", f"Must be one of {taken}."),),
-    )

@@ -33,6 +33,9 @@ class Code(StrEnum):
     BODY_TIMEOUT = "body_timeout"
     IDEMPOTENCY_IN_FLIGHT = "idempotency_in_flight"
     IDEMPOTENCY_KEY_EXPIRED = "idempotency_key_expired"
+    INVALID_TRANSITION = "invalid_transition"
+    BATCH_ABORTED = "batch_aborted"
+    INSUFFICIENT_FUNDS = "insufficient_funds"
     STALE_GENERATION = "stale_generation"
     TENANT_CLOSED = "tenant_closed"
     ENVIRONMENT_FIXED = "environment_fixed"
@@ -42,6 +45,7 @@ class Code(StrEnum):
     EXPECTATION_FAILED = "expectation_failed"
     VALIDATION_FAILED = "validation_failed"
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
+    AMOUNT_TOO_LARGE = "amount_too_large"
     CURRENCY_NOT_ENABLED = "currency_not_enabled"
     FRAUD_REJECTED = "fraud_rejected"
     RATE_LIMITED = "rate_limited"
@@ -94,7 +98,7 @@ class Refused:
     code: Code
     detail: str
     errors: tuple[FieldError, ...] = ()
-    members: tuple[tuple[str, str | int], ...] = ()
+    members: tuple[tuple[str, str | int | tuple[str, ...]], ...] = ()
     retry_after_s: int | None = None
 
 
@@ -181,6 +185,25 @@ PROBLEMS: Final[Mapping[Code, Problem]] = MappingProxyType(
             "This key belongs to an older payment whose reply is no longer kept",
             "Read the payment named in `payment_id`. For another payment, use a new key.",
         ),
+        Code.INVALID_TRANSITION: Problem(
+            409,
+            "The state of the payment does not allow this",
+            "`payment_status` names its state and `allowed` what can be done in it. Read the "
+            "payment again if another request may have changed it.",
+        ),
+        Code.BATCH_ABORTED: Problem(
+            409,
+            "Another payment of the atomic batch was refused",
+            "Nothing was made. Correct or leave out the item at `cause_index`, counted from 0, "
+            "and send the batch with new keys.",
+        ),
+        Code.INSUFFICIENT_FUNDS: Problem(
+            409,
+            "The account may not be overdrawn",
+            "`available` names what can be taken out of the account in `account_id`, in minor "
+            "units. Transfer less, wait for money to come in, or lift the account's "
+            "`no_overdraft`.",
+        ),
         Code.STALE_GENERATION: Problem(
             409,
             "A newer generation of this tenant is already in place",
@@ -225,6 +248,12 @@ PROBLEMS: Final[Mapping[Code, Problem]] = MappingProxyType(
             422,
             "The Idempotency-Key was used for another request",
             "Use a new key for a new request. To retry, repeat the first request unchanged.",
+        ),
+        Code.AMOUNT_TOO_LARGE: Problem(
+            422,
+            "The amount is more than what is left",
+            "`limit` names what is left of the authorization or of the captured amount, in minor "
+            "units. Leave `amount` out to take all of it.",
         ),
         Code.CURRENCY_NOT_ENABLED: Problem(
             422,

@@ -3,9 +3,12 @@
 import pytest
 
 pytest.register_assert_rewrite(
+    "tests.contracts.changing",
     "tests.contracts.counting",
     "tests.contracts.law",
     "tests.contracts.listing",
+    "tests.contracts.moving",
     "tests.contracts.posting",
+    "tests.contracts.racing",
     "tests.contracts.tenancy",
 )

@@ -4,9 +4,11 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 
 from uuid_utils import uuid7
 
+from fluxpay.core import ledger
 from fluxpay.core.effects import FindPayment, FindRecord, ListPaymentEntries, PostPayment
 from fluxpay.core.events import Event, EventType
 from fluxpay.core.idempotency import (
@@ -19,20 +21,15 @@ from fluxpay.core.idempotency import (
     fingerprint,
 )
 from fluxpay.core.ids import IdKind, suffix
-from fluxpay.core.ledger import capture, entries
+from fluxpay.core.ledger import entries
 from fluxpay.core.money import AMOUNT_MINOR_MAX, Money
-from fluxpay.core.payments import (
-    CaptureMode,
-    Payment,
-    Posting,
-    Status,
-    document,
-    encode,
-)
+from fluxpay.core.payment_creation import Posting
+from fluxpay.core.payments import CaptureMode, Payment, Status, document, encode
 from tests.contracts.law import World, law, new_id, new_tenant, now
 
 OTHER_FINGERPRINT = fingerprint("POST", "/v1/payments", b"something else")
 EUROS = Money(1250, "EUR")
+AUTHORIZED_FOR = timedelta(days=7)
 HARD_TEXT = "NULL \\ \" ' é 日本 \U0001f600 \u2028 {$1} %s"
 
 
@@ -43,31 +40,35 @@ def posting_of(
     money: Money = EUROS,
     reference: str | None = None,
     description: str | None = None,
+    capture: CaptureMode = CaptureMode.AUTOMATIC,
 ) -> Posting:
     """What a fresh payment under this key commits."""
     shared, created_at = suffix(uuid7().int), now()
+    is_captured = capture is CaptureMode.AUTOMATIC
     claim = Claim(tenant_id, key, fingerprint("POST", "/v1/payments", str(money).encode()))
     payment = Payment(
         id=f"{IdKind.PAYMENT}_{shared}",
         tenant_id=tenant_id,
         money=money,
-        status=Status.CAPTURED,
-        amount_captured_minor=money.amount_minor,
+        status=Status.CAPTURED if is_captured else Status.AUTHORIZED,
+        amount_captured_minor=money.amount_minor if is_captured else 0,
         amount_refunded_minor=0,
-        capture=CaptureMode.AUTOMATIC,
+        capture=capture,
         description=description,
         reference=reference,
         metadata={"till": "2", "note": HARD_TEXT},
         created_at=created_at,
+        expires_at=None if is_captured else created_at + AUTHORIZED_FOR,
     )
     body = encode(document(payment))
+    move = ledger.capture if is_captured else ledger.authorize
     return Posting(
         claim=claim,
         payment=payment,
-        transfer=capture(f"{IdKind.TRANSFER}_{shared}", tenant_id, money=money, now=created_at),
+        transfer=move(f"{IdKind.TRANSFER}_{shared}", tenant_id, money=money, now=created_at),
         event=Event(
             id=f"{IdKind.EVENT}_{shared}",
-            type=EventType.PAYMENT_CAPTURED,
+            type=EventType.PAYMENT_CAPTURED if is_captured else EventType.PAYMENT_AUTHORIZED,
             subject_id=payment.id,
             data=body,
             created_at=created_at,
@@ -98,6 +99,14 @@ async def a_new_claim_is_posted_and_read_back_in_full(world: World) -> None:
     tenant = await new_tenant(world)
     posting = posting_of(tenant.id, "k", reference="order-7", description=HARD_TEXT)
     assert await world.perform(FindRecord(posting.claim)) is None
+    assert Posted() == await world.perform(PostPayment(posting))
+    await assert_stored(world, posting)
+
+
+@law
+async def an_authorization_is_posted_and_read_back_in_full(world: World) -> None:
+    tenant = await new_tenant(world)
+    posting = posting_of(tenant.id, "k", capture=CaptureMode.MANUAL)
     assert Posted() == await world.perform(PostPayment(posting))
     await assert_stored(world, posting)
 

@@ -2,7 +2,7 @@
 
 import time
 
-from fluxpay.core.payments import Posting
+from fluxpay.core.payment_creation import Posting
 from tests.contracts.contract import CHAPTERS, EVERY_LAW
 from tests.contracts.law import LAWS, Law
 from tests.contracts.posting import a_claim_whose_record_is_gone_still_names_its_payment

@@ -6,7 +6,7 @@ from contextlib import closing
 import psycopg2
 import pytest
 
-from fluxpay.core.payments import Posting
+from fluxpay.core.payment_creation import Posting
 from fluxpay.settings import Settings
 from fluxpay.web.world import World
 from tests.conftest import Database

@@ -27,23 +27,15 @@ from fluxpay.core.idempotency import (
     Mismatched,
     Posted,
     Replayed,
+    Settled,
     StoredReply,
     refusal,
 )
 from fluxpay.core.ids import suffix
-from fluxpay.core.ledger import capture
+from fluxpay.core.ledger import authorize, capture
 from fluxpay.core.money import EXPONENTS, Money
-from fluxpay.core.payments import (
-    CaptureMode,
-    Payment,
-    PaymentRequest,
-    Posting,
-    Settled,
-    Status,
-    create_payment,
-    document,
-    encode,
-)
+from fluxpay.core.payment_creation import Posting, create_payment
+from fluxpay.core.payments import CaptureMode, Payment, PaymentRequest, Status, document, encode
 from fluxpay.core.problems import Code, FieldError, Refused
 from fluxpay.core.tenants import Tenant
 from tests.core.conversation import Exchange, converse
@@ -343,6 +335,27 @@ def test_an_automatic_payment_is_captured_in_full(money: Money) -> None:
         payment.amount_refunded_minor,
     )
     assert payment.expires_at is None
+
+
+@given(money=moneys, uuid=uuids, delay=delays)
+def test_a_payment_to_be_captured_by_hand_sets_the_money_aside_for_a_week(
+    money: Money, uuid: int, delay: timedelta
+) -> None:
+    request = replace(payment_request(money), capture=CaptureMode.MANUAL)
+    made = posted(request, uuid, NOW + delay)
+    payment = made.payment
+    assert (Status.AUTHORIZED, CaptureMode.MANUAL) == (payment.status, payment.capture)
+    assert (0, 0, money.amount_minor) == (
+        payment.amount_captured_minor,
+        payment.amount_refunded_minor,
+        payment.amount_open_minor,
+    )
+    assert payment.created_at + timedelta(days=7) == payment.expires_at
+    assert made.transfer == authorize(
+        f"trf_{suffix(uuid)}", TENANT_ID, money=money, now=payment.created_at
+    )
+    assert EventType.PAYMENT_AUTHORIZED is made.event.type
+    assert document(payment) == json.loads(made.reply.body)
 
 
 @given(currency=st.sampled_from(sorted(EXPONENTS)))

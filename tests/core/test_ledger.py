@@ -1,6 +1,9 @@
 """Laws of the ledger: whatever is posted balances, because nothing else can be written."""
 
 from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,11 +14,15 @@ from fluxpay.core.ledger import (
     Account,
     AccountKind,
     Direction,
+    Layer,
     Transfer,
     TransferKind,
     account,
+    authorize,
     capture,
     entries,
+    refund,
+    release,
 )
 from fluxpay.core.money import AMOUNT_MINOR_MAX, EXPONENTS, Money
 from tests.core.examples import NOW, TENANT_ID, UUID
@@ -29,6 +36,7 @@ tenant_ids = st.integers(min_value=0, max_value=2**128 - 1).map(
     lambda value: encode(IdKind.TENANT, value)
 )
 TRANSFER_ID = encode(IdKind.TRANSFER, UUID)
+REVERSAL_ID = encode(IdKind.TRANSFER, UUID + 1)
 OTHER_TENANT_ID = encode(IdKind.TENANT, 7)
 SIGNS = {Direction.DEBIT: 1, Direction.CREDIT: -1}
 
@@ -74,6 +82,59 @@ def test_a_capture_debits_the_platform_and_credits_the_merchant() -> None:
         money=Money(5, "EUR"),
         created_at=NOW,
     )
+
+
+def test_an_authorization_is_a_capture_that_has_not_moved_yet() -> None:
+    pending = authorize(TRANSFER_ID, TENANT_ID, money=Money(5, "EUR"), now=NOW)
+    posted = capture(TRANSFER_ID, TENANT_ID, money=Money(5, "EUR"), now=NOW)
+    assert pending == replace(posted, kind=TransferKind.AUTHORIZATION)
+
+
+def test_a_refund_takes_back_a_part_of_a_capture_and_names_it() -> None:
+    taken = capture(TRANSFER_ID, TENANT_ID, money=Money(5, "EUR"), now=NOW)
+    later = NOW + timedelta(days=1)
+    assert refund(taken, REVERSAL_ID, money=Money(3, "EUR"), now=later) == Transfer(
+        id=REVERSAL_ID,
+        kind=TransferKind.REFUND,
+        debit=taken.credit,
+        credit=taken.debit,
+        money=Money(3, "EUR"),
+        created_at=later,
+        reverses=TRANSFER_ID,
+    )
+
+
+@pytest.mark.parametrize(
+    ("received", "reverse", "layer", "kind"),
+    [
+        pytest.param(authorize, release, Layer.PENDING, TransferKind.RELEASE, id="pending"),
+        pytest.param(capture, refund, Layer.POSTED, TransferKind.REFUND, id="posted"),
+    ],
+)
+@given(money=moneys)
+def test_a_reversal_in_full_undoes_a_transfer_in_its_own_layer(
+    received: Any, reverse: Any, layer: Layer, kind: TransferKind, money: Money
+) -> None:
+    first = received(TRANSFER_ID, TENANT_ID, money=money, now=NOW)
+    back = reverse(first, REVERSAL_ID, money=money, now=NOW)
+    assert (kind, TRANSFER_ID) == (back.kind, back.reverses)
+    sums: Counter[str] = Counter()
+    for entry in (*entries(first), *entries(back)):
+        assert layer is entry.layer
+        sums[entry.account_id] += SIGNS[entry.direction] * entry.money.amount_minor
+    assert {first.debit.id: 0, first.credit.id: 0} == sums
+
+
+def test_every_kind_of_transfer_is_in_one_layer() -> None:
+    example = capture(TRANSFER_ID, TENANT_ID, money=Money(5, "EUR"), now=NOW)
+    layers = {kind: replace(example, kind=kind).layer for kind in TransferKind}
+    assert layers == {
+        TransferKind.AUTHORIZATION: Layer.PENDING,
+        TransferKind.RELEASE: Layer.PENDING,
+        TransferKind.CAPTURE: Layer.POSTED,
+        TransferKind.REFUND: Layer.POSTED,
+        TransferKind.TRANSFER: Layer.POSTED,
+    }
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,10 +17,12 @@ from fluxpay.core.payments import (
     Action,
     CaptureMode,
     Payment,
+    Refund,
     Status,
     document,
     encode,
     instant,
+    refund_document,
 )
 from tests.core.examples import NOW, TENANT_ID, UUID
 
@@ -85,8 +88,57 @@ def test_every_payment_can_end() -> None:
 
 @pytest.mark.parametrize("action", [Action.CAPTURE, Action.VOID, Action.EXPIRE], ids=str)
 def test_money_that_was_taken_is_neither_taken_again_nor_let_go(action: Action) -> None:
-    taken = (Status.CAPTURED, Status.PARTIALLY_REFUNDED, Status.REFUNDED)
+    taken = (Status.CAPTURED, Status.REFUNDED)
     assert [] == [status for status in taken if action in TRANSITIONS[status]]
+
+
+@pytest.mark.parametrize(
+    ("changed", "open_minor", "refundable_minor", "allowed"),
+    [
+        pytest.param(
+            {},
+            50,
+            1000,
+            {Action.CAPTURE, Action.VOID, Action.EXPIRE, Action.REFUND},
+            id="refunded in part while the rest is authorized",
+        ),
+        pytest.param(
+            {"expires_at": None}, 0, 1000, {Action.REFUND}, id="refunded in part, nothing open"
+        ),
+        pytest.param(
+            {"amount_refunded_minor": 1200},
+            50,
+            0,
+            {Action.CAPTURE, Action.VOID, Action.EXPIRE},
+            id="all that was captured is refunded, the rest is authorized",
+        ),
+        pytest.param(
+            {
+                "status": Status.AUTHORIZED,
+                "amount_captured_minor": 0,
+                "amount_refunded_minor": 0,
+            },
+            1250,
+            0,
+            {Action.CAPTURE, Action.VOID, Action.EXPIRE},
+            id="authorized",
+        ),
+        pytest.param(
+            {"status": Status.REFUNDED, "amount_refunded_minor": 1200, "expires_at": None},
+            0,
+            0,
+            set(),
+            id="refunded",
+        ),
+    ],
+)
+def test_what_is_allowed_follows_from_the_table_and_from_what_is_left(
+    changed: dict[str, Any], open_minor: int, refundable_minor: int, allowed: set[Action]
+) -> None:
+    payment = replace(PAYMENT, **changed)
+    assert open_minor == payment.amount_open_minor
+    assert refundable_minor == payment.amount_refundable_minor
+    assert allowed == set(payment.allowed)
 
 
 def test_the_table_cannot_be_changed() -> None:
@@ -111,6 +163,25 @@ def test_the_document_has_exactly_the_fields_of_the_interface() -> None:
         "metadata": {"till": "2"},
         "created_at": "2026-03-01T12:30:15.123Z",
         "expires_at": "2026-03-08T12:30:15.123Z",
+    }
+
+
+def test_the_document_of_a_refund_has_exactly_the_fields_of_the_interface() -> None:
+    refund = Refund(
+        id=encode_id(IdKind.REFUND, UUID),
+        payment_id=PAYMENT.id,
+        money=Money(200, "EUR"),
+        reason=None,
+        created_at=NOW,
+    )
+    assert refund_document(refund) == {
+        "id": refund.id,
+        "object": "refund",
+        "payment_id": PAYMENT.id,
+        "amount": 200,
+        "currency": "EUR",
+        "reason": None,
+        "created_at": "2026-03-01T12:30:15.123Z",
     }
 
 

@@ -1,8 +1,9 @@
 """One request through the whole core, step behind step, in the order of the web chain.
 
-Authentication, rate limit, idempotency, the payment. Knows how the shell composes the steps and
-what it keeps for replays. Must not know HTTP: an answer is a status and bytes. It lacks the web's
-one-at-a-time gate for twins within a process, so the simulation meets more races than the service.
+Authentication, rate limit, idempotency, the payment or its change. Knows how the shell composes the
+steps and what it keeps for replays. Must not know HTTP: an answer is a status and bytes. It lacks
+the web's one-at-a-time gate for twins within a process, so the simulation meets more races than the
+service.
 """
 
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from fluxpay.core.idempotency import (
     Claim,
     Mismatched,
     Replayed,
+    Settled,
     StoredReply,
     fingerprint,
     parse_key,
@@ -22,11 +24,22 @@ from fluxpay.core.idempotency import (
 )
 from fluxpay.core.keys import Scope
 from fluxpay.core.limits import Throttled, admit, quotas_for
-from fluxpay.core.payments import PaymentRequest, Settled, create_payment
+from fluxpay.core.payment_changes import Command, change_payment
+from fluxpay.core.payment_creation import create_payment
+from fluxpay.core.payments import Action, PaymentRequest
 from fluxpay.core.problems import PROBLEMS, Code, Refused
 from fluxpay.core.tenants import Tenant
 
 PATH = "/v1/payments"
+LAST_SEGMENTS = {Action.CAPTURE: "capture", Action.VOID: "void", Action.REFUND: "refunds"}
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRequest:
+    """What a client wants to be done to a payment."""
+
+    payment_id: str
+    command: Command
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +48,33 @@ class Call:
 
     authorization: str
     idempotency_key: str
-    request: PaymentRequest
+    request: PaymentRequest | ChangeRequest
     body: bytes
+
+    @property
+    def wants(self) -> str:
+        """What it is about, in a word."""
+        return self.request.command.action if isinstance(self.request, ChangeRequest) else "pay"
+
+    @property
+    def route(self) -> str:
+        """The template of its path."""
+        if isinstance(self.request, PaymentRequest):
+            return PATH
+        return f"{PATH}/{{payment_id}}/{LAST_SEGMENTS[self.request.command.action]}"
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells it from another request under its key."""
+        path = self.route
+        if isinstance(self.request, ChangeRequest):
+            path = path.format(payment_id=self.request.payment_id)
+        return fingerprint("POST", path, self.body)
+
+    @property
+    def scope(self) -> Scope:
+        """What the key has to be good for."""
+        return Scope.REFUNDS_WRITE if self.wants == Action.REFUND else Scope.PAYMENTS_WRITE
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +91,19 @@ class Answer:
 def serve(call: Call, *, uuid: int, now: datetime) -> Step[Answer]:
     """Answer a call."""
     principal = yield from identify(
-        call.authorization, scope=Scope.PAYMENTS_WRITE, client_address="", now=now
+        call.authorization, scope=call.scope, client_address="", now=now
     )
     if isinstance(principal, Refused):
         return _refused(principal)
     tenant = principal.tenant
-    quotas = quotas_for(tenant.spec.rate_limits, method="POST", route=PATH)
+    quotas = quotas_for(tenant.spec.rate_limits, method="POST", route=call.route)
     admission = yield from admit(tenant.id, quotas)
     if isinstance(admission, Throttled):
         return _refused(admission.refusal())
     key = parse_key(call.idempotency_key)
     if isinstance(key, Refused):
         return _refused(key)
-    claim = Claim(tenant.id, key, fingerprint("POST", PATH, call.body))
+    claim = Claim(tenant.id, key, call.fingerprint)
     recalled = yield from recall(claim)
     match recalled:
         case Replayed(reply):
@@ -73,13 +111,17 @@ def serve(call: Call, *, uuid: int, now: datetime) -> Step[Answer]:
         case Mismatched():
             return _refused(refusal(recalled))
         case None:
-            return (yield from _create(call, tenant=tenant, claim=claim, uuid=uuid, now=now))
+            return (yield from _write(call, tenant=tenant, claim=claim, uuid=uuid, now=now))
 
 
-def _create(call: Call, *, tenant: Tenant, claim: Claim, uuid: int, now: datetime) -> Step[Answer]:
-    outcome = yield from create_payment(
-        call.request, tenant=tenant, claim=claim, uuid=uuid, now=now
-    )
+def _write(call: Call, *, tenant: Tenant, claim: Claim, uuid: int, now: datetime) -> Step[Answer]:
+    wanted = call.request
+    if isinstance(wanted, PaymentRequest):
+        step = create_payment(wanted, tenant=tenant, claim=claim, uuid=uuid, now=now)
+    else:
+        payment_id, command = wanted.payment_id, wanted.command
+        step = change_payment(payment_id, command, claim=claim, uuid=uuid, now=now)
+    outcome = yield from step
     if isinstance(outcome, Settled):
         yield from RememberReply(claim, outcome.reply)
         return _replied(outcome.reply, replayed=outcome.replayed)

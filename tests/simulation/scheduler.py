@@ -1,11 +1,13 @@
 """The scheduler: from one seed, it decides who moves next and what goes wrong.
 
 It starts attempts, moves their steps on effect by effect, loses effects, replies and answers, kills
-processes, takes Redis away and changes tenants; then it heals the world and lets every client try
+processes, takes Redis away, changes tenants and lets days pass while workers expire what is due;
+then it heals the world and lets every client try
 until answered. Nothing but the seed decides, so a seed is a run. Must not know what is right: the
 invariants judge what it leaves behind.
 """
 
+import json
 from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -23,18 +25,38 @@ from fluxpay.core.effects import (
     Step,
     Unavailable,
 )
-from fluxpay.core.ids import IdKind, encode
+from fluxpay.core.ids import suffix
 from fluxpay.core.tenants import TenantState
 from tests.simulation.cache import Cache, Counters
 from tests.simulation.chain import Answer, serve
-from tests.simulation.people import BEGIN, BEGIN_MS, CURRENCIES, Client, make_clients, make_members
-from tests.simulation.world import InMemoryWorld, Moves, Post, in_one_transaction
+from tests.simulation.database import KeyOfTenant
+from tests.simulation.people import (
+    BEGIN,
+    BEGIN_MS,
+    CURRENCIES,
+    Client,
+    make_clients,
+    make_followers,
+    make_members,
+)
+from tests.simulation.world import (
+    ChangeWay,
+    InMemoryWorld,
+    Moves,
+    Post,
+    in_one_transaction,
+    under_one_lock,
+)
 
 CHAOS_MOVES = 7_000
 HEALING_MOVES_MAX = 40_000
 PROCESSES = 3
 IN_FLIGHT_MAX = 24
 CROWD = 30
+DUE_AT_ONCE = 3
+DAY_MS = 86_400_000
+BETWEEN_UUIDS = 1_000
+"""One change makes several ids, which count on from its UUID."""
 
 
 class WorldFault(Exception):
@@ -64,7 +86,7 @@ class Attempt:
 
     client: Client
     process: int
-    payment_id: str
+    uuid: int
     step: Step[Answer]
     pending: Effect[Any]
     moves: Moves | None = None
@@ -78,30 +100,39 @@ class Simulation:
     Args:
         seed: Decides everything.
         post: How the world posts payments.
+        change: How the world changes them.
 
     Attributes:
-        refused_payment_ids: What the attempts that were refused would have posted.
+        refused_suffixes: Of the ids that the attempts that were refused would have made.
         refusals: Who heard a final refusal, in order, and whether that attempt was alone.
         seen: How often each kind of thing happened.
         history: Everything that happened, line by line.
         waiting_when_healed: How many clients still had to be answered after the trouble.
     """
 
-    def __init__(self, seed: int, *, post: Post = in_one_transaction) -> None:
+    def __init__(
+        self,
+        seed: int,
+        *,
+        post: Post = in_one_transaction,
+        change: ChangeWay = under_one_lock,
+    ) -> None:
         self.seed = seed
         self.random = Random(seed)
         self.now_ms = BEGIN_MS
-        self.world = InMemoryWorld(lambda: self.now_ms, post=post)
+        self.world = InMemoryWorld(lambda: self.now_ms, post=post, change=change)
         self.members = make_members()
         self.clients = make_clients(self.random, self.members)
         self.attempts: dict[int, Attempt] = {}
-        self.refused_payment_ids: list[str] = []
+        self.refused_suffixes: list[str] = []
         self.refusals: list[tuple[Client, bool]] = []
         self.seen: Counter[str] = Counter()
         self.history: list[str] = []
         self.waiting_when_healed = 0
         self.healed_at_ms = 0
         self._attempts_made = 0
+        self._followed: set[KeyOfTenant] = set()
+        self._due: list[list[KeyOfTenant]] = [[] for _ in range(PROCESSES)]
         self._generation = 1
         self._snapshot = Cache()
         self._is_healed = False
@@ -116,9 +147,13 @@ class Simulation:
         self.waiting_when_healed = sum(not client.is_done for client in self.clients)
         self._heal()
         for _ in range(HEALING_MOVES_MAX):
-            if not self.attempts and all(client.is_done for client in self.clients):
+            if self._is_at_rest():
                 return
             self._move()
+
+    def _is_at_rest(self) -> bool:
+        is_answered = not self.attempts and all(client.is_done for client in self.clients)
+        return is_answered and not self.world.database.due(now=self.now(), at_most=1)
 
     # ---- one move ----------------------------------------------------------------------------
 
@@ -126,8 +161,16 @@ class Simulation:
         self.now_ms += self.random.choice((0, 0, 1, 3, 20))
         if not self._is_healed and self.random.random() < 0.03:
             self.random.choice(
-                (self._crash, self._trouble_redis, self._trouble_redis, self._trouble_tenant)
+                (
+                    self._crash,
+                    self._trouble_redis,
+                    self._trouble_redis,
+                    self._trouble_tenant,
+                    self._let_days_pass,
+                )
             )()
+        elif self.random.random() < 0.02:
+            self._expire()
         elif len(self.attempts) < IN_FLIGHT_MAX and self.random.random() < 0.25:
             self._ask()
         elif self.attempts:
@@ -146,12 +189,10 @@ class Simulation:
             self._wait()
             return
         client = self.random.choice(asking[:CROWD])
-        self._attempts_made += 1
-        number = self._attempts_made
-        uuid = self.now_ms << 80 | 7 << 76 | 2 << 62 | number
-        step = serve(client.call, uuid=uuid, now=self._now())
-        process, payment_id = self.random.randrange(PROCESSES), encode(IdKind.PAYMENT, uuid)
-        attempt = Attempt(client, process, payment_id, step, pending=next(step))
+        number, uuid = self._new_uuid()
+        step = serve(client.call, uuid=uuid, now=self.now())
+        process = self.random.randrange(PROCESSES)
+        attempt = Attempt(client, process, uuid, step, pending=next(step))
         for other in self.attempts.values():
             if other.client.place == client.place:
                 attempt.was_alone = other.was_alone = False
@@ -204,7 +245,7 @@ class Simulation:
         attempt = self.attempts.pop(number)
         client = attempt.client
         if answer is not None and answer.code is not None:
-            self.refused_payment_ids.append(attempt.payment_id)
+            self.refused_suffixes.append(suffix(attempt.uuid))
         if client.attempt != number:
             self._note("answered nobody", f"{number}")
             return
@@ -213,10 +254,35 @@ class Simulation:
             answer = None
         if answer is not None:
             replay = " replayed" if answer.replayed else ""
-            self._note(f"{answer.code or answer.status}{replay}", f"{number} {client.name}")
+            what = f"{client.call.wants} {answer.code or answer.status}{replay}"
+            self._note(what, f"{number} {client.name}")
         client.hear(answer, now_ms=self.now_ms)
+        if client.acknowledged:
+            self._follow(client)
         if client.refused is not None:
             self.refusals.append((client, attempt.was_alone))
+
+    def _follow(self, payer: Client) -> None:
+        """Once an order is paid, others come to change the payment: now, or when all are served."""
+        if payer.place in self._followed or payer.call.wants != "pay":
+            return
+        self._followed.add(payer.place)
+        payment_id = json.loads(payer.acknowledged[0].body)["id"]
+        followers = make_followers(self.random, self.members, payer, payment_id=payment_id)
+        at = self.random.choice((0, 0, len(self.clients)))
+        self.clients[at:at] = followers
+
+    def _expire(self) -> None:
+        """A worker takes the next of what it found to be due, or looks again."""
+        process = self.random.randrange(PROCESSES)
+        found = self._due[process]
+        if not found:
+            found += self.world.database.due(now=self.now(), at_most=DUE_AT_ONCE)
+            return
+        place, (_, uuid) = found.pop(0), self._new_uuid()
+        # Others may have found it too, or somebody has voided it meanwhile.
+        was_due = self.world.database.expire(place, uuid=uuid, now=self.now())
+        self._note("expired" if was_due else "expired by nobody", f"{place} in {process}")
 
     # ---- trouble -----------------------------------------------------------------------------
 
@@ -232,6 +298,13 @@ class Simulation:
             if attempt.client.attempt == number:
                 attempt.client.hear(None, now_ms=self.now_ms)
         self.world.local = Counters()
+        self._due[process] = []
+
+    def _let_days_pass(self) -> None:
+        """Enough for authorizations to expire; who is being served was asked days ago."""
+        days = self.random.randint(1, 4)
+        self._note("days pass", f"{days}")
+        self.now_ms += days * DAY_MS
 
     def _trouble_redis(self) -> None:
         trouble = self.random.choice(("down", "up", "flush", "snapshot", "restore"))
@@ -268,14 +341,20 @@ class Simulation:
         changed = replace(
             spec, generation=self._generation, state=state, currencies=tuple(currencies)
         )
-        self.world.answer(PutTenant(tenant_id, changed, self._now()))
+        self.world.answer(PutTenant(tenant_id, changed, self.now()))
 
     # ---- small things ------------------------------------------------------------------------
 
     def _chance(self, probability: float) -> bool:
         return not self._is_healed and self.random.random() < probability
 
-    def _now(self) -> datetime:
+    def _new_uuid(self) -> tuple[int, int]:
+        self._attempts_made += 1
+        number = self._attempts_made
+        return number, self.now_ms << 80 | 7 << 76 | 2 << 62 | number * BETWEEN_UUIDS
+
+    def now(self) -> datetime:
+        """The present of the run."""
         return datetime.fromtimestamp(self.now_ms / 1000, UTC)
 
     def _note(self, what: str, detail: str) -> None:

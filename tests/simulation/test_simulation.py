@@ -6,30 +6,41 @@ the seed that the failure names.
 
 import os
 import secrets
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 
 import pytest
 
-from tests.simulation.invariants import Violation, check
+from fluxpay.core.payments import Status
+from tests.simulation.invariants import check
 from tests.simulation.scheduler import Simulation
-from tests.simulation.unsound import check_then_insert, record_afterwards
-from tests.simulation.world import Post
+from tests.simulation.unsound import (
+    change_then_record,
+    check_then_insert,
+    decide_then_write,
+    look_up_then_lock,
+    record_afterwards,
+)
+from tests.simulation.violation import Violation
 
 SEED_VARIABLE = "FLUXPAY_SIMULATION_SEED"
-# In 0, 12 and 21 a cached refusal outlives the payment that a retry made: whoever trusts the cache
+# In 52 and 110 a cached refusal outlives the payment that a retry made: whoever trusts the cache
 # there, without asking the database, is caught.
-FIXED_SEEDS = (0, 1, 2, 3, 4, 5, 12, 21)
+FIXED_SEEDS = (0, 1, 2, 3, 52, 110)
 UNSOUND_SEEDS = range(20)
 CHOSEN_SEED = os.environ.get(SEED_VARIABLE)
 SEEDS = (*FIXED_SEEDS, secrets.randbelow(2**32)) if CHOSEN_SEED is None else (int(CHOSEN_SEED),)
+# The fresh one goes by a fixed name, since processes that share the tests out must agree on names.
+SEED_NAMES = [str(seed) if seed in FIXED_SEEDS else "fresh" for seed in SEEDS]
 
 
 def judged(simulation: Simulation) -> Simulation:
     """Run it and judge it; a violation names its seed."""
-    simulation.run()
     try:
+        simulation.run()
         check(simulation)
-    except Violation as violation:
+    # The rules themselves refuse to write on in books that are broken.
+    except (Violation, ValueError) as violation:
         message = f"{violation}\nTo repeat this run: {SEED_VARIABLE}={simulation.seed}"
         raise Violation(message) from violation
     return simulation
@@ -41,16 +52,16 @@ def sound(seed: int) -> Simulation:
     return judged(Simulation(seed))
 
 
-def violation_of(seed: int, post: Post) -> str | None:
-    """What is violated when payments are posted in this way."""
+def violation_of(simulation: Simulation) -> str | None:
+    """What is violated in a run."""
     try:
-        judged(Simulation(seed, post=post))
+        judged(simulation)
     except Violation as violation:
         return str(violation)
     return None
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", SEEDS, ids=SEED_NAMES)
 def test_whatever_goes_wrong_no_payment_is_lost_or_doubled(seed: int) -> None:
     simulation = sound(seed)
     assert len(simulation.world.database.payments) > 0
@@ -65,14 +76,31 @@ def test_a_seed_is_a_run() -> None:
 @pytest.mark.parametrize(
     "what",
     [
-        "201",
-        "201 replayed",
-        "fraud_rejected",
-        "fraud_rejected replayed",
-        "currency_not_enabled",
-        "idempotency_key_reused",
-        "rate_limited",
-        "tenant_suspended",
+        "pay 201",
+        "pay 201 replayed",
+        "pay fraud_rejected",
+        "pay fraud_rejected replayed",
+        "pay currency_not_enabled",
+        "pay idempotency_key_reused",
+        "pay rate_limited",
+        "pay tenant_suspended",
+        "capture 200",
+        "capture 200 replayed",
+        "capture invalid_transition",
+        "capture amount_too_large",
+        "capture idempotency_key_reused",
+        "capture not_found",
+        "void 200",
+        "void 200 replayed",
+        "void invalid_transition",
+        "refund 201",
+        "refund 201 replayed",
+        "refund invalid_transition",
+        "refund amount_too_large",
+        "refund idempotency_key_reused",
+        "expired",
+        "expired by nobody",
+        "days pass",
         "effect lost",
         "reply lost",
         "answer lost",
@@ -93,15 +121,48 @@ def test_clients_are_still_waiting_when_the_world_heals() -> None:
     assert [] == [seed for seed in FIXED_SEEDS if sound(seed).waiting_when_healed == 0]
 
 
+@pytest.mark.parametrize("status", Status, ids=str)
+def test_payments_are_left_in_every_state(status: Status) -> None:
+    left = {
+        payment.status
+        for seed in FIXED_SEEDS
+        for payment in sound(seed).world.database.payments.values()
+    }
+    assert status in left
+
+
 @pytest.mark.parametrize(
-    ("post", "violated"),
+    ("unsound", "violated"),
     [
-        pytest.param(check_then_insert, ": 2 payments", id="checked in one move, taken in another"),
-        pytest.param(record_afterwards, "records", id="the record written after its payment"),
+        pytest.param(
+            partial(Simulation, post=check_then_insert),
+            ": 2 payments",
+            id="checked in one move, taken in another",
+        ),
+        pytest.param(
+            partial(Simulation, post=record_afterwards),
+            "records",
+            id="the record written after its payment",
+        ),
+        pytest.param(
+            partial(Simulation, change=decide_then_write),
+            "disagree",
+            id="decided without a lock",
+        ),
+        pytest.param(
+            partial(Simulation, change=look_up_then_lock),
+            ": 2 refunds",
+            id="the claim looked up before the lock",
+        ),
+        pytest.param(
+            partial(Simulation, change=change_then_record),
+            "records",
+            id="the record written after its change",
+        ),
     ],
 )
-def test_a_non_atomic_claim_is_caught(post: Post, violated: str) -> None:
-    found = (violation_of(seed, post) for seed in UNSOUND_SEEDS)
+def test_what_is_not_atomic_is_caught(unsound: Callable[[int], Simulation], violated: str) -> None:
+    found = (violation_of(unsound(seed)) for seed in UNSOUND_SEEDS)
     caught = next((violation for violation in found if violation and violated in violation), "")
     # The failure that a developer would see names what is wrong, and how to see it again.
     assert violated in caught

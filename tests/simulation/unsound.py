@@ -1,11 +1,13 @@
-"""Two ways to post a payment that look right and are not. The simulation has to catch both.
+"""Ways to post and change payments that look right and are not. The simulation has to catch all.
 
 Each pauses where a real store would await twice instead of once; nothing else differs from the
 sound way. Must not be used by anything but the tests of the simulation itself.
 """
 
+from fluxpay.core.effects import ChangePayment
 from fluxpay.core.idempotency import Posted
-from fluxpay.core.payments import Posting
+from fluxpay.core.payment_changes import Change
+from fluxpay.core.payment_creation import Posting
 from tests.simulation.database import Database
 from tests.simulation.world import Moves
 
@@ -28,3 +30,38 @@ def record_afterwards(database: Database, posting: Posting) -> Moves:
     yield
     database.insert_record(posting)
     return Posted()
+
+
+def decide_then_write(database: Database, effect: ChangePayment) -> Moves:
+    """Decide without a lock, and write in another move: two that decide at once both write."""
+    taken = database.settled(effect.claim)
+    if taken is not None:
+        return taken
+    decided = database.decide(effect)
+    yield
+    return database.write(decided, effect.claim) if isinstance(decided, Change) else decided
+
+
+def look_up_then_lock(database: Database, effect: ChangePayment) -> Moves:
+    """Look for the claim before the lock, and not again behind it: twins both change."""
+    taken = database.settled(effect.claim)
+    if taken is not None:
+        return taken
+    yield
+    decided = database.decide(effect)
+    return database.write(decided, effect.claim) if isinstance(decided, Change) else decided
+
+
+def change_then_record(database: Database, effect: ChangePayment) -> Moves:
+    """Write the record in another move than the change: a crash between them parts the two."""
+    taken = database.settled(effect.claim)
+    if taken is not None:
+        return taken
+    decided = database.decide(effect)
+    if not isinstance(decided, Change):
+        return decided
+    changed = database.write(decided, effect.claim)
+    del database.records[effect.claim.tenant_id, effect.claim.key]
+    yield
+    database.records[effect.claim.tenant_id, effect.claim.key] = changed.reply
+    return changed
