@@ -6,28 +6,40 @@ security does the rest. Knows rows; must not know what a status means.
 
 from __future__ import annotations
 
-from datetime import UTC, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from fluxpay.core.idempotency import Expired, StoredReply
 from fluxpay.core.ids import IdKind, encode
-from fluxpay.core.ledger import Direction, Entry
-from fluxpay.core.money import Money
-from fluxpay.core.payments import CaptureMode, Payment, Status
+from fluxpay.stores import payment_rows, records
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from fluxpay.core.effects import FindPayment, FindRecord, ListPaymentEntries, ListPayments
+    from fluxpay.core.effects import (
+        FindPayment,
+        FindRecord,
+        ListPaymentEntries,
+        ListPayments,
+        ListRefunds,
+    )
+    from fluxpay.core.ledger import Entry
+    from fluxpay.core.payments import Payment, Refund
     from fluxpay.stores.pool import Pool
 
 _AS_TENANT: Final = "SELECT set_config('fluxpay.tenant', %s, true);\n"
-_COLUMNS: Final = """
-    SELECT id, tenant_id, amount, currency, status, amount_captured, amount_refunded, capture,
-           description, reference, metadata, created_at, expires_at
-    FROM payments
-"""
+_COLUMNS: Final = "SELECT " + payment_rows.PAYMENT_COLUMNS + " FROM payments"  # noqa: S608 - our own column names
+_REFUNDS: Final = (
+    "SELECT "  # noqa: S608 - our own column names
+    + payment_rows.REFUND_COLUMNS
+    + """
+    FROM payments p
+    LEFT JOIN refunds r ON r.tenant_id = p.tenant_id AND r.payment_id = p.id
+    WHERE p.tenant_id = %s AND p.id = %s
+    ORDER BY r.id
+    """
+)
 # An id carries the clock of the process that made it, created_at the same clock a moment later.
 _ID_CLOCK_SLACK: Final = timedelta(minutes=1)
 _UUID_TIME_SHIFT: Final = 80
@@ -43,37 +55,40 @@ class Payments:
         """Read one payment."""
         sql = f"{_COLUMNS} WHERE tenant_id = %s AND id = %s"
         rows = await self._read(effect.tenant_id, sql, (effect.tenant_id, effect.payment_id))
-        return _payment(rows[0]) if rows else None
+        return payment_rows.payment(rows[0]) if rows else None
 
     async def list(self, effect: ListPayments) -> tuple[Payment, ...]:
         """Read a page of payments, newest first."""
         conditions, parameters = _conditions(effect)
         sql = f"{_COLUMNS} WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT %s"
         rows = await self._read(effect.tenant_id, sql, (*parameters, effect.limit))
-        return tuple(_payment(row) for row in rows)
+        return tuple(payment_rows.payment(row) for row in rows)
 
     async def entries(self, effect: ListPaymentEntries) -> tuple[Entry, ...] | None:
         """Read the ledger entries of one payment."""
         sql = """
-            SELECT e.id, e.account_id, e.direction, e.amount, e.currency, e.created_at
+            SELECT e.id, e.account_id, e.direction, e.amount, e.currency, e.created_at, e.layer
             FROM payments p
             LEFT JOIN ledger_entries e ON e.tenant_id = p.tenant_id AND e.payment_id = p.id
             WHERE p.tenant_id = %s AND p.id = %s
             ORDER BY e.transfer_id, e.direction DESC
         """
         rows = await self._read(effect.tenant_id, sql, (effect.tenant_id, effect.payment_id))
-        return tuple(_entry(row) for row in rows if row[0] is not None) if rows else None
+        return (
+            tuple(payment_rows.entry(row) for row in rows if row[0] is not None) if rows else None
+        )
+
+    async def refunds(self, effect: ListRefunds) -> tuple[Refund, ...] | None:
+        """Read the refunds of one payment."""
+        rows = await self._read(effect.tenant_id, _REFUNDS, (effect.tenant_id, effect.payment_id))
+        return (
+            tuple(payment_rows.refund(row) for row in rows if row[0] is not None) if rows else None
+        )
 
     async def find_record(self, effect: FindRecord) -> StoredReply | Expired | None:
         """Read what is recorded under a claim's key, whatever its fingerprint."""
-        sql = """
-            SELECT encode(r.fingerprint, 'hex'), r.status, r.body, r.location, p.id
-            FROM (SELECT %s AS tenant_id, %s AS idempotency_key) AS claim
-            LEFT JOIN idempotency_records r USING (tenant_id, idempotency_key)
-            LEFT JOIN payments p USING (tenant_id, idempotency_key)
-        """
         claim = effect.claim
-        rows = await self._read(claim.tenant_id, sql, (claim.tenant_id, claim.key))
+        rows = await self._read(claim.tenant_id, records.RECORD, (claim.tenant_id, claim.key))
         fingerprint, status, body, location, payment_id = rows[0]
         if fingerprint is not None:
             return StoredReply(fingerprint, status, body.encode(), location)
@@ -115,30 +130,3 @@ def _id_at(moment: datetime) -> str:
     """The smallest id of this instant: bounds the scan of an index that is in order of id."""
     at_ms = max(0, int(moment.timestamp() * 1000))
     return encode(IdKind.PAYMENT, at_ms << _UUID_TIME_SHIFT)
-
-
-def _payment(row: tuple[Any, ...]) -> Payment:
-    return Payment(
-        id=row[0],
-        tenant_id=row[1],
-        money=Money(row[2], row[3]),
-        status=Status(row[4]),
-        amount_captured_minor=row[5],
-        amount_refunded_minor=row[6],
-        capture=CaptureMode(row[7]),
-        description=row[8],
-        reference=row[9],
-        metadata=row[10],
-        created_at=row[11].astimezone(UTC),
-        expires_at=None if row[12] is None else row[12].astimezone(UTC),
-    )
-
-
-def _entry(row: tuple[Any, ...]) -> Entry:
-    return Entry(
-        id=row[0],
-        account_id=row[1],
-        direction=Direction(row[2]),
-        money=Money(row[3], row[4]),
-        created_at=row[5].astimezone(UTC),
-    )

@@ -30,7 +30,7 @@ from fluxpay.stores.problems import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from fluxpay.core.payments import Posting
+    from fluxpay.core.payment_creation import Posting
     from fluxpay.stores.pool import Pool
 
 Answer = Posted | Replayed | Mismatched | Expired
@@ -152,7 +152,7 @@ class PaymentWriter:
 
     async def _commit(self, postings: Sequence[Posting]) -> list[Answer]:
         """Send a batch until its outcome is known, or the attempts are spent."""
-        items = _items(postings)
+        items = items_of(postings)
         self._on_batch(len(postings))
         for attempt in range(1, _ATTEMPTS_MAX):
             try:
@@ -166,7 +166,7 @@ class PaymentWriter:
         async with self._pool.connection() as connection:
             rows = await connection.fetch_all(_SQL, (items,))
         by_payment = {row[0]: row[1:] for row in rows}
-        return [_answer(posting, by_payment[posting.payment.id]) for posting in postings]
+        return [answer_of(posting, by_payment[posting.payment.id]) for posting in postings]
 
 
 def _refuse(batch: list[_Queued], error: Exception) -> None:
@@ -175,7 +175,8 @@ def _refuse(batch: list[_Queued], error: Exception) -> None:
             queued.answer.set_exception(error)
 
 
-def _answer(posting: Posting, row: tuple[Any, ...]) -> Answer:
+def answer_of(posting: Posting, row: tuple[Any, ...]) -> Answer:
+    """What a row of `post_payments` says about this posting; the row without the payment's id."""
     outcome, resource_id, status, body, location = row
     match outcome:
         case "posted":
@@ -193,7 +194,8 @@ def _answer(posting: Posting, row: tuple[Any, ...]) -> Answer:
             raise SerializationLost(message)
 
 
-def _items(postings: Sequence[Posting]) -> str:
+def items_of(postings: Sequence[Posting]) -> str:
+    """Postings as `post_payments` reads them."""
     return msgspec.json.encode([_item(posting) for posting in postings]).decode()
 
 

@@ -16,3 +16,11 @@ async def pool(database: Database) -> AsyncIterator[Pool]:
     pool = Service(database.app_url, limits=SessionLimits()).pool(max_size=8)
     yield pool
     await pool.close()
+
+
+@pytest.fixture
+async def other_pool(database: Database) -> AsyncIterator[Pool]:
+    """Eight more: the sessions of another process."""
+    pool = Service(database.app_url, limits=SessionLimits()).pool(max_size=8)
+    yield pool
+    await pool.close()

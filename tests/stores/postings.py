@@ -8,7 +8,8 @@ from fluxpay.core.effects import PostPayment
 from fluxpay.core.idempotency import Claim, fingerprint
 from fluxpay.core.ids import IdKind, encode
 from fluxpay.core.money import Money
-from fluxpay.core.payments import PaymentRequest, Posting, create_payment
+from fluxpay.core.payment_creation import Posting, create_payment
+from fluxpay.core.payments import CaptureMode, PaymentRequest
 from fluxpay.core.tenants import Environment, Tenant, TenantSpec, TenantState
 
 
@@ -23,6 +24,7 @@ def posting(
     amount_minor: int = 1250,
     currency: str = "EUR",
     reference: str | None = None,
+    capture: CaptureMode = CaptureMode.AUTOMATIC,
     now: datetime | None = None,
 ) -> Posting:
     """What `create_payment` would have committed for this request."""
@@ -35,7 +37,10 @@ def posting(
     )
     moment = now or datetime.now(UTC)
     request = PaymentRequest(
-        Money(amount_minor, currency), reference=reference, metadata={"note": 'it\'s 100 % \\ "ok"'}
+        Money(amount_minor, currency),
+        capture=capture,
+        reference=reference,
+        metadata={"note": 'it\'s 100 % \\ "ok"'},
     )
     step = create_payment(
         request,
