@@ -1,0 +1,1 @@
+"""The worker: what is due without anybody asking for it."""

@@ -1,0 +1,134 @@
+"""What the worker does: let authorizations expire, seal the ledger.
+
+Knows what one round of each job is, and how large. Any number of workers may run the same round
+at once: a payment is locked while it expires, and only one worker at a time seals. Must not know
+how often a round comes, nor what becomes of a fault of the store.
+"""
+
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import psycopg2
+from uuid_utils import uuid7
+
+from fluxpay.stores.payment_changes import PaymentChanges
+from fluxpay.stores.pool import Pool
+from fluxpay.stores.problems import SerializationLost, StatementTimedOut
+from fluxpay.stores.sealing import Sealing
+
+EXPIRY_INTERVAL_S: Final = 5.0
+SEAL_INTERVAL_S: Final = 0.5
+EXPIRED_MAX: Final = 100
+# About a tenth of a second: a worker that is told to stop ends soon, and the statement is far from
+# its time limit on a slow disk too.
+SEALED_MAX: Final = 1000
+
+_LOG: Final = logging.getLogger("fluxpay.worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What came of one round: how much was done, and whether as much again is waiting."""
+
+    done: int
+    has_more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Something to do again and again.
+
+    Args:
+        name: In a log line, what failed.
+        did: In a log line, what was done, before its count.
+        interval_s: From the end of a round to the next, when nothing more is waiting.
+        run: Does one round.
+    """
+
+    name: str
+    did: str
+    interval_s: float
+    run: Callable[[], Awaitable[Round]]
+
+
+def jobs_on(pool: Pool) -> tuple[Job, ...]:
+    """All the jobs of a worker; each needs one connection at a time."""
+    expiry, sealing = Expiry(PaymentChanges(pool)), Sealing(pool)
+    return (
+        Job("expiry", "expired authorizations", EXPIRY_INTERVAL_S, expiry.run),
+        Job("sealing", "sealed transfers", SEAL_INTERVAL_S, lambda: seal(sealing)),
+    )
+
+
+async def seal(sealing: Sealing, *, at_most: int = SEALED_MAX) -> Round:
+    """Seal once; a full round means that more may be waiting.
+
+    Raises: StoreError.
+    """
+    sealed = await sealing.seal(at_most)
+    # Going on until nothing is left would make a seal of every payment on a busy service.
+    return Round(sealed, has_more=sealed >= at_most)
+
+
+class Expiry:
+    """Releases what is left of authorizations whose time is over.
+
+    Args:
+        payments: Finds and expires them.
+        now: The clock: the present instant, in UTC.
+        at_most: Payments in one round.
+    """
+
+    def __init__(
+        self,
+        payments: PaymentChanges,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        at_most: int = EXPIRED_MAX,
+    ) -> None:
+        self._payments = payments
+        self._now = now
+        self._at_most = at_most
+        # Due, and refused by the rules because its books are broken. It stays due for ever, so a
+        # round looks past it; it is tried again each time, and expires once it was repaired.
+        self._stuck: set[str] = set()
+
+    async def run(self) -> Round:
+        """Expire what is due, the oldest first.
+
+        Raises: StoreError.
+        """
+        now, asked = self._now(), self._at_most + len(self._stuck)
+        due = await self._payments.due(now=now, at_most=asked)
+        self._stuck &= {payment_id for _, payment_id in due}
+        # Two workers that go through the same payments in the same order wait for each other.
+        random.shuffle(due)
+        expired = 0
+        for tenant_id, payment_id in due:
+            expired += await self._expire(tenant_id, payment_id, now=now)
+        # Where nothing expired, the same payments would come again at once.
+        return Round(expired, has_more=expired > 0 and len(due) == asked)
+
+    async def _expire(self, tenant_id: str, payment_id: str, *, now: datetime) -> bool:
+        try:
+            return await self._payments.expire(tenant_id, payment_id, uuid=uuid7().int, now=now)
+        except (SerializationLost, StatementTimedOut):
+            # Somebody is changing it: the next round finds what became of it.
+            return False
+        except (ValueError, psycopg2.Error) as error:
+            # One broken payment must not keep all others from expiring.
+            if payment_id not in self._stuck:
+                _LOG.error("%s cannot expire: %s; run: fluxpay verify", payment_id, told(error))
+            self._stuck.add(payment_id)
+            return False
+
+
+def told(error: Exception) -> str:
+    """An error as a log line may show it: the driver's own text may quote a customer's row."""
+    if isinstance(error, psycopg2.Error):
+        return error.diag.message_primary or type(error).__name__
+    return " ".join(str(error).split()) or type(error).__name__
