@@ -146,7 +146,9 @@ def _operation(route: Route, schemas: Mapping[str, Json]) -> Json:
     else:
         operation["description"] = f"The key needs the scope `{route.scope}`."
     if route.body is not None:
-        operation["requestBody"] = _request_body(route.body, schemas[route.body.__name__])
+        operation["requestBody"] = _request_body(
+            route.body, schemas[route.body.__name__], is_optional=route.body_is_optional
+        )
     return operation
 
 
@@ -195,14 +197,14 @@ def _idempotency_key() -> Json:
     }
 
 
-def _request_body(body: type[msgspec.Struct], schema: Json) -> Json:
+def _request_body(body: type[msgspec.Struct], schema: Json, *, is_optional: bool) -> Json:
     example = {
         name: shown
         for name, one in schema["properties"].items()
         if (shown := _first_example(one)) is not None
     }
     content = {"schema": _schema(body), "examples": {"full": {"value": example}}}
-    return {"required": True, "content": {"application/json": content}}
+    return {"required": not is_optional, "content": {"application/json": content}}
 
 
 def _first_example(schema: Json) -> object:

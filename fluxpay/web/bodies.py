@@ -14,9 +14,9 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from fluxpay.core.ledger import Direction
+from fluxpay.core.ledger import Direction, Layer
 from fluxpay.core.money import AMOUNT_MINOR_MAX, EXPONENTS
-from fluxpay.core.payments import CaptureMode, Status
+from fluxpay.core.payments import AUTHORIZATION_DAYS, CaptureMode, Status
 from fluxpay.core.problems import Code
 
 _CURSOR_CHARS_MAX: Final = 100  # More than any cursor needs: longer ones are refused unread.
@@ -114,7 +114,14 @@ class PaymentBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     amount: AmountMinor
     currency: CurrencyCode
     capture: (
-        Annotated[CaptureMode, Meta(description="When the money is taken: at once.")] | None
+        Annotated[
+            CaptureMode,
+            Meta(
+                description="When the money is taken: at once, or by captures within "
+                f"{AUTHORIZATION_DAYS} days."
+            ),
+        ]
+        | None
     ) = CaptureMode.AUTOMATIC
     description: (
         Annotated[
@@ -125,6 +132,29 @@ class PaymentBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     ) = None
     reference: Reference | None = None
     metadata: Metadata | None = None
+
+
+class CaptureBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How much of an authorized payment is taken; without an amount, all that is left."""
+
+    amount: AmountMinor | None = None
+
+
+class VoidBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Nothing: a void releases all that is left of an authorization."""
+
+
+class RefundBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How much of a payment is given back; without an amount, all that is left."""
+
+    amount: AmountMinor | None = None
+    reason: (
+        Annotated[
+            str,
+            Meta(max_length=1000, description="For people to read.", examples=["One was torn"]),
+        ]
+        | None
+    ) = None
 
 
 class PaymentQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -166,7 +196,8 @@ class PaymentAnswer(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, str]
     created_at: InstantUtc
     expires_at: Annotated[
-        datetime | None, Meta(description="When an authorization that is not captured ends.")
+        datetime | None,
+        Meta(description="When what is left of an authorization ends; null when nothing is left."),
     ]
 
 
@@ -174,6 +205,25 @@ class PaymentList(msgspec.Struct, frozen=True, kw_only=True):
     """A page of payments, newest first."""
 
     data: tuple[PaymentAnswer, ...]
+    next_cursor: NextCursor
+
+
+class RefundAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Money of a payment that was given back."""
+
+    id: Annotated[str, Meta(description="A TypeID.", examples=["re_01h455vb4pex5vsknk084sn02q"])]
+    object: Literal["refund"]
+    payment_id: Annotated[str, Meta(examples=["pay_01h455vb4pex5vsknk084sn02q"])]
+    amount: AmountMinor
+    currency: CurrencyCode
+    reason: str | None
+    created_at: InstantUtc
+
+
+class RefundList(msgspec.Struct, frozen=True, kw_only=True):
+    """The refunds of one payment, oldest first."""
+
+    data: tuple[RefundAnswer, ...]
     next_cursor: NextCursor
 
 
@@ -186,6 +236,7 @@ class EntryAnswer(msgspec.Struct, frozen=True, kw_only=True):
     amount: AmountMinor
     currency: CurrencyCode
     created_at: InstantUtc
+    layer: Annotated[Layer, Meta(description="Whether the money has moved, or is only set aside.")]
 
 
 class EntryList(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ Source: RFC 9110, sections 8.3 and 10.1.1; RFC 8259, section 8.1.
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from aiohttp import hdrs, web
@@ -55,12 +55,18 @@ def body_reading(limits: Limits) -> Middleware:
 
 async def read_document(request: web.Request, limits: Limits) -> Document | Refused:
     """Read and decode the body, or say what is wrong with it."""
-    refused = _media_type_refusal(request)
-    if refused is not None:
+    route, refused = request[ROUTE], _media_type_refusal(request)
+    if refused is not None and not route.body_is_optional:
         return refused
-    raw = await _read(request, limits)
+    most_bytes = max(limits.body_max_bytes, route.body_max_bytes)
+    raw = await _read(request, replace(limits, body_max_bytes=most_bytes))
     if isinstance(raw, Refused):
         return raw
+    if route.body_is_optional and not raw:
+        # Nothing was sent, so its type is of no account.
+        return Document({})
+    if refused is not None:
+        return refused
     try:
         return Document(decode(raw))
     except MalformedJson as error:

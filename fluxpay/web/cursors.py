@@ -18,7 +18,7 @@ from fluxpay.web.answers import answer
 from fluxpay.web.validation import invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from aiohttp import web
     from multidict import MultiMapping
@@ -26,20 +26,26 @@ if TYPE_CHECKING:
     from fluxpay.core.problems import Refused
 
 
-def encode(last_id: str) -> str:
-    """Write the cursor of the page that follows this object."""
-    return base64.urlsafe_b64encode(last_id.encode()).decode().rstrip("=")
+def encode(word: str) -> str:
+    """Write the cursor of the page that follows what this word names, mostly an object's id."""
+    return base64.urlsafe_b64encode(word.encode()).decode().rstrip("=")
 
 
 def decode(cursor: str, kind: IdKind) -> str | None:
     """Read the id that a cursor names; None when it is no cursor of ours."""
+    last_id = decode_word(cursor)
+    return last_id if last_id is not None and is_id(kind, last_id) else None
+
+
+def decode_word(cursor: str) -> str | None:
+    """Read the word in a cursor, unchecked; None when none was ever written like this."""
     try:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
-        last_id = base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii")
+        word = base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii")
     except (binascii.Error, UnicodeError):
         return None
     # Base64 has several spellings for one text; only the one that was handed out is taken.
-    return last_id if is_id(kind, last_id) and encode(last_id) == cursor else None
+    return word if encode(word) == cursor else None
 
 
 def next_link(path: str, query: MultiMapping[str], cursor: str) -> str:
@@ -49,7 +55,11 @@ def next_link(path: str, query: MultiMapping[str], cursor: str) -> str:
 
 
 def page(
-    request: web.Request, *, data: Sequence[dict[str, object]], last_id: str | None
+    request: web.Request,
+    *,
+    data: Sequence[dict[str, object]],
+    last_id: str | None,
+    members: Mapping[str, object] | None = None,
 ) -> web.Response:
     """A page of a list.
 
@@ -57,12 +67,13 @@ def page(
         request: What asked for it; the link to the next page keeps its filters.
         data: The objects on this page.
         last_id: The last of them, if there is a page after this one.
+        members: What else the page tells.
     """
-    if last_id is None:
-        return answer({"data": data, "next_cursor": None})
-    cursor = encode(last_id)
-    link = next_link(request.path, request.query, cursor)
-    return answer({"data": data, "next_cursor": cursor}, headers={"Link": link})
+    cursor = None if last_id is None else encode(last_id)
+    headers = None
+    if cursor is not None:
+        headers = {"Link": next_link(request.path, request.query, cursor)}
+    return answer({"data": data, "next_cursor": cursor, **(members or {})}, headers=headers)
 
 
 def refusal() -> Refused:

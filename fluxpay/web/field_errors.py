@@ -177,6 +177,8 @@ def _is_leaf_valid(value: object, bare: inspect.Type) -> bool:
         case inspect.IntType():
             is_number = isinstance(value, int) and not isinstance(value, bool)
             return is_number and _is_within(value, bare)
+        case inspect.BoolType():
+            return isinstance(value, bool)
         case inspect.StrType():
             return isinstance(value, str) and _is_text(value, bare)
         case inspect.EnumType(cls=closed):
@@ -213,6 +215,8 @@ def _expectation(bare: inspect.Type) -> str:
     match bare:
         case inspect.IntType(ge=least, le=most):
             return f"a whole number from {least} to {most}"
+        case inspect.BoolType():
+            return "true or false"
         case inspect.StrType():
             return f"text {_span(bare, 'characters')}"
         case inspect.EnumType(cls=closed):

@@ -1,20 +1,44 @@
-"""Counts how requests for a payment end, whichever gate or handler ended them.
+"""Counts how requests for a payment, or for a change of one, end, whoever ended them.
 
-Looks at the finished answer only: status, replay header and the refusal behind it.
+Looks at the request's document and at the finished answer only: status, replay header, and the
+refusal behind it.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
+import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from fluxpay.core.payments import CaptureMode
 from fluxpay.core.problems import Code
 from fluxpay.web.context import DOCUMENT, REFUSED, ROUTE
 from fluxpay.web.idempotency import REPLAYED_HEADER
 from fluxpay.web.telemetry import Metrics
 
 _PAYMENTS: Final = ("POST", "/v1/payments")
+_SUCCESSES: Final[Mapping[tuple[str, str], str]] = MappingProxyType(
+    {
+        _PAYMENTS: "captured",
+        ("POST", "/v1/payments/{payment_id}/capture"): "captured",
+        ("POST", "/v1/payments/{payment_id}/void"): "voided",
+        ("POST", "/v1/payments/{payment_id}/refunds"): "refunded",
+    }
+)
+"""What a success is called, for each route that is counted; a part counts like the whole."""
+_REFUSED_FROM: Final = 400
 _SERVER_FAULT: Final = 500
+
+
+class _Priced(msgspec.Struct):
+    """What is read of a payment or a refund."""
+
+    currency: str
+
+
+_DECODER: Final = msgspec.json.Decoder(_Priced)
 
 
 def payment_outcomes(metrics: Metrics) -> Middleware:
@@ -23,16 +47,15 @@ def payment_outcomes(metrics: Metrics) -> Middleware:
     @web.middleware
     async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
         route = request[ROUTE]
-        if (route.method, route.path) != _PAYMENTS:
+        success = _SUCCESSES.get((route.method, route.path))
+        if success is None:
             return await handler(request)
-        outcome = "failed"
+        outcome, response = "failed", None
         try:
             response = await handler(request)
-            outcome = _outcome(response)
+            outcome = _outcome(request, response, success)
         finally:
-            document = request.get(DOCUMENT)
-            currency = document.get("currency") if isinstance(document, dict) else None
-            metrics.payment_ended(outcome, currency)
+            metrics.payment_ended(outcome, _currency(request, response))
         refused = response.get(REFUSED)
         if refused is not None and refused.code is Code.FRAUD_REJECTED:
             metrics.fraud_rejected(str(dict(refused.members)["rule"]))
@@ -41,12 +64,29 @@ def payment_outcomes(metrics: Metrics) -> Middleware:
     return count
 
 
-def _outcome(response: web.StreamResponse) -> str:
+def _outcome(request: web.Request, response: web.StreamResponse, success: str) -> str:
     if REPLAYED_HEADER in response.headers:
         return "replayed"
     refused = response.get(REFUSED)
     if refused is None:
-        return "captured"
+        return "authorized" if _is_authorization(request) else success
     if refused.code is Code.FRAUD_REJECTED:
         return "fraud_rejected"
     return "failed" if response.status >= _SERVER_FAULT else "refused"
+
+
+def _is_authorization(request: web.Request) -> bool:
+    # It succeeded, so its body was an object; only that of a new payment has this member.
+    document = request.get(DOCUMENT)
+    return isinstance(document, dict) and document.get("capture") == CaptureMode.MANUAL
+
+
+def _currency(request: web.Request, response: web.StreamResponse | None) -> object:
+    """The currency that was asked for; a change names none, so there the answer is read."""
+    route = request[ROUTE]
+    if (route.method, route.path) == _PAYMENTS:
+        document = request.get(DOCUMENT)
+        return document.get("currency") if isinstance(document, dict) else None
+    if not isinstance(response, web.Response) or response.status >= _REFUSED_FROM:
+        return None
+    return _DECODER.decode(response.body).currency if isinstance(response.body, bytes) else None

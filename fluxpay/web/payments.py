@@ -15,14 +15,8 @@ from uuid_utils import uuid7
 from fluxpay.core.effects import FindPayment, ListPaymentEntries, ListPayments
 from fluxpay.core.ids import IdKind, is_id
 from fluxpay.core.money import Money
-from fluxpay.core.payments import (
-    CaptureMode,
-    PaymentFilter,
-    PaymentRequest,
-    create_payment,
-    document,
-    instant,
-)
+from fluxpay.core.payment_creation import create_payment
+from fluxpay.core.payments import CaptureMode, PaymentFilter, PaymentRequest, document, instant
 from fluxpay.core.problems import Code, Refused
 from fluxpay.web import cursors, validation
 from fluxpay.web.answers import answer, ask
@@ -44,7 +38,7 @@ async def create(request: web.Request) -> web.Response:
     if isinstance(body, Refused):
         return respond(body, request)
     step = create_payment(
-        _asked(body),
+        asked(body),
         tenant=request[PRINCIPAL].tenant,
         claim=request[CLAIM],
         uuid=uuid7().int,
@@ -61,9 +55,9 @@ async def show(request: web.Request) -> web.Response:
     """`GET /v1/payments/{payment_id}`."""
     payment_id = request.match_info["payment_id"]
     if not is_id(IdKind.PAYMENT, payment_id):
-        return respond(_no_such_payment(), request)
+        return respond(no_such_payment(), request)
     found = await ask(request, FindPayment(_tenant_id(request), payment_id))
-    return respond(_no_such_payment(), request) if found is None else answer(document(found))
+    return respond(no_such_payment(), request) if found is None else answer(document(found))
 
 
 async def page(request: web.Request) -> web.Response:
@@ -89,14 +83,15 @@ async def entries(request: web.Request) -> web.Response:
     """`GET /v1/payments/{payment_id}/entries`."""
     payment_id = request.match_info["payment_id"]
     if not is_id(IdKind.PAYMENT, payment_id):
-        return respond(_no_such_payment(), request)
+        return respond(no_such_payment(), request)
     found = await ask(request, ListPaymentEntries(_tenant_id(request), payment_id))
     if found is None:
-        return respond(_no_such_payment(), request)
+        return respond(no_such_payment(), request)
     return cursors.page(request, data=[_entry_document(entry) for entry in found], last_id=None)
 
 
-def _asked(body: PaymentBody) -> PaymentRequest:
+def asked(body: PaymentBody) -> PaymentRequest:
+    """What a body asks for, in the core's words."""
     return PaymentRequest(
         money=Money(body.amount, body.currency.value),
         capture=body.capture or CaptureMode.AUTOMATIC,
@@ -104,6 +99,11 @@ def _asked(body: PaymentBody) -> PaymentRequest:
         reference=body.reference,
         metadata=body.metadata or {},
     )
+
+
+def no_such_payment() -> Refused:
+    """The one refusal for ids that are unknown, malformed or another tenant's."""
+    return Refused(Code.NOT_FOUND, "There is no such payment.")
 
 
 def _filter(query: PaymentQuery) -> PaymentFilter:
@@ -124,12 +124,9 @@ def _entry_document(entry: Entry) -> dict[str, object]:
         "amount": entry.money.amount_minor,
         "currency": entry.money.currency,
         "created_at": instant(entry.created_at),
+        "layer": entry.layer,
     }
 
 
 def _tenant_id(request: web.Request) -> str:
     return request[PRINCIPAL].tenant.id
-
-
-def _no_such_payment() -> Refused:
-    return Refused(Code.NOT_FOUND, "There is no such payment.")

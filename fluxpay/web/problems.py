@@ -51,6 +51,21 @@ def respond(
         allow: The methods that the path takes, for a 405.
         headers: Further headers.
     """
+    status = PROBLEMS[refused.code].status
+    response = web.Response(
+        status=status,
+        body=write(refused, request),
+        headers={"Content-Type": CONTENT_TYPE, **_fields(refused, status, allow)},
+    )
+    response.headers.update(headers or {})
+    response[REFUSED] = refused
+    if refused.code in _ENDS_CONNECTION:
+        response.force_close()
+    return response
+
+
+def write(refused: Refused, request: web.BaseRequest | None) -> bytes:
+    """Write the problem document alone."""
     problem = PROBLEMS[refused.code]
     document: dict[str, object] = {
         "type": problem_type(refused.code),
@@ -66,17 +81,8 @@ def respond(
         document["errors"] = [
             {"pointer": one.pointer, "detail": one.detail} for one in refused.errors
         ]
-    response = web.Response(
-        status=problem.status,
-        # ASCII only: a detail may quote what the client sent, and some of that has no UTF-8.
-        body=json.dumps(document, separators=(",", ":")).encode("ascii"),
-        headers={"Content-Type": CONTENT_TYPE, **_fields(refused, problem.status, allow)},
-    )
-    response.headers.update(headers or {})
-    response[REFUSED] = refused
-    if refused.code in _ENDS_CONNECTION:
-        response.force_close()
-    return response
+    # ASCII only: a detail may quote what the client sent, and some of that has no UTF-8.
+    return json.dumps(document, separators=(",", ":")).encode("ascii")
 
 
 def from_http_exception(error: web.HTTPException, request: web.BaseRequest) -> web.Response:

@@ -24,6 +24,8 @@ class Route:
         idempotent: Whether it changes something and so needs an Idempotency-Key.
         summary: One line for the OpenAPI document.
         body: The type of its JSON body; None means that no body is read.
+        body_is_optional: Whether the body may be left out, which then means an empty object.
+        body_max_bytes: The most its body may have, where that is more than other routes take.
         query: The type of its query parameters.
         answer: The type of what it answers with on success.
         success: The status of that answer.
@@ -37,6 +39,8 @@ class Route:
     idempotent: bool = False
     summary: str = ""
     body: type[msgspec.Struct] | None = None
+    body_is_optional: bool = False
+    body_max_bytes: int = 0
     query: type | None = None
     answer: type | None = None
     success: int = 200

@@ -10,11 +10,47 @@ from typing import Any, Final
 
 from fluxpay.core.keys import Scope
 from fluxpay.core.problems import Code
-from fluxpay.web import admin, api_description, pages, payments
+from fluxpay.web import (
+    accounts,
+    admin,
+    api_description,
+    batches,
+    pages,
+    payment_changes,
+    payments,
+    transfers,
+)
 from fluxpay.web.admin_answers import KeyAnswer, KeyList, TenantAnswer, TenantList
 from fluxpay.web.admin_bodies import KeyBody, NewKeyBody, PageQuery, TenantBody
-from fluxpay.web.bodies import EntryList, PaymentAnswer, PaymentBody, PaymentList, PaymentQuery
+from fluxpay.web.bodies import (
+    CaptureBody,
+    EntryList,
+    PaymentAnswer,
+    PaymentBody,
+    PaymentList,
+    PaymentQuery,
+    RefundAnswer,
+    RefundBody,
+    RefundList,
+    VoidBody,
+)
+from fluxpay.web.ledger_bodies import (
+    AccountList,
+    AccountQuery,
+    BalanceAnswer,
+    InstantQuery,
+    StatementAnswer,
+    StatementQuery,
+    TrialBalanceAnswer,
+)
 from fluxpay.web.route import Route
+from fluxpay.web.transfer_bodies import (
+    AccountAnswer,
+    AccountBody,
+    AccountRuleBody,
+    TransferAnswer,
+    TransferBody,
+)
 
 PAYMENT_ROUTES: Final[tuple[Route, ...]] = (
     Route(
@@ -54,6 +90,153 @@ PAYMENT_ROUTES: Final[tuple[Route, ...]] = (
         summary="List the ledger entries of a payment",
         answer=EntryList,
     ),
+    Route(
+        method="POST",
+        path="/v1/payments/{payment_id}/capture",
+        handler=payment_changes.capture,
+        scope=Scope.PAYMENTS_WRITE,
+        idempotent=True,
+        summary="Take what a payment has authorized, or a part of it",
+        body=CaptureBody,
+        body_is_optional=True,
+        answer=PaymentAnswer,
+        problems=(Code.INVALID_TRANSITION, Code.AMOUNT_TOO_LARGE),
+    ),
+    Route(
+        method="POST",
+        path="/v1/payments/{payment_id}/void",
+        handler=payment_changes.void,
+        scope=Scope.PAYMENTS_WRITE,
+        idempotent=True,
+        summary="Release what is left of an authorization",
+        body=VoidBody,
+        body_is_optional=True,
+        answer=PaymentAnswer,
+        problems=(Code.INVALID_TRANSITION,),
+    ),
+    Route(
+        method="POST",
+        path="/v1/payments/{payment_id}/refunds",
+        handler=payment_changes.refund,
+        scope=Scope.REFUNDS_WRITE,
+        idempotent=True,
+        summary="Give back what was captured, or a part of it",
+        body=RefundBody,
+        body_is_optional=True,
+        answer=RefundAnswer,
+        success=201,
+        problems=(Code.INVALID_TRANSITION, Code.AMOUNT_TOO_LARGE),
+    ),
+    Route(
+        method="GET",
+        path="/v1/payments/{payment_id}/refunds",
+        handler=payment_changes.refunds,
+        scope=Scope.PAYMENTS_READ,
+        summary="List the refunds of a payment, oldest first",
+        answer=RefundList,
+    ),
+    Route(
+        method="POST",
+        path="/v1/payments/batch",
+        handler=batches.create,
+        scope=Scope.PAYMENTS_WRITE,
+        idempotent=True,
+        summary="Make many payments, all or none or each for itself",
+        body=batches.BatchBody,
+        body_max_bytes=batches.BODY_MAX_BYTES,
+        answer=batches.BatchAnswer,
+    ),
+)
+
+TRANSFER_ROUTES: Final[tuple[Route, ...]] = (
+    Route(
+        method="POST",
+        path="/v1/transfers",
+        handler=transfers.create,
+        scope=Scope.PAYMENTS_WRITE,
+        idempotent=True,
+        summary="Move money between two accounts of the tenant",
+        body=TransferBody,
+        answer=TransferAnswer,
+        success=201,
+        problems=(Code.INSUFFICIENT_FUNDS,),
+    ),
+    Route(
+        method="GET",
+        path="/v1/transfers/{transfer_id}",
+        handler=transfers.show,
+        scope=Scope.LEDGER_READ,
+        summary="Read a transfer, whatever made it",
+        answer=TransferAnswer,
+    ),
+    Route(
+        method="POST",
+        path="/v1/accounts",
+        handler=transfers.open_account,
+        scope=Scope.PAYMENTS_WRITE,
+        idempotent=True,
+        summary="Open an account, or find it open",
+        body=AccountBody,
+        answer=AccountAnswer,
+        success=201,
+    ),
+    Route(
+        method="POST",
+        path="/v1/accounts/{account_id}",
+        handler=transfers.set_no_overdraft,
+        scope=Scope.PAYMENTS_WRITE,
+        idempotent=True,
+        summary="Switch the rule of an account that it may not be overdrawn",
+        body=AccountRuleBody,
+        answer=AccountAnswer,
+    ),
+)
+
+LEDGER_ROUTES: Final[tuple[Route, ...]] = (
+    Route(
+        method="GET",
+        path="/v1/accounts",
+        handler=accounts.page,
+        scope=Scope.LEDGER_READ,
+        summary="List accounts",
+        query=AccountQuery,
+        answer=AccountList,
+    ),
+    Route(
+        method="GET",
+        path="/v1/accounts/{account_id}",
+        handler=accounts.show,
+        scope=Scope.LEDGER_READ,
+        summary="Read an account",
+        answer=AccountAnswer,
+    ),
+    Route(
+        method="GET",
+        path="/v1/accounts/{account_id}/balance",
+        handler=accounts.balance,
+        scope=Scope.LEDGER_READ,
+        summary="Read the balance of an account, now or at an instant",
+        query=InstantQuery,
+        answer=BalanceAnswer,
+    ),
+    Route(
+        method="GET",
+        path="/v1/accounts/{account_id}/entries",
+        handler=accounts.statement,
+        scope=Scope.LEDGER_READ,
+        summary="Read the statement of an account, oldest first",
+        query=StatementQuery,
+        answer=StatementAnswer,
+    ),
+    Route(
+        method="GET",
+        path="/v1/trial-balance",
+        handler=accounts.trial_balance,
+        scope=Scope.LEDGER_READ,
+        summary="Read the debits and credits of all accounts, now or at an instant",
+        query=InstantQuery,
+        answer=TrialBalanceAnswer,
+    ),
 )
 
 OPEN_ROUTES: Final[tuple[Route, ...]] = (
@@ -80,7 +263,12 @@ OPEN_ROUTES: Final[tuple[Route, ...]] = (
     ),
 )
 
-API_ROUTES: Final[tuple[Route, ...]] = (*PAYMENT_ROUTES, *OPEN_ROUTES)
+API_ROUTES: Final[tuple[Route, ...]] = (
+    *PAYMENT_ROUTES,
+    *TRANSFER_ROUTES,
+    *LEDGER_ROUTES,
+    *OPEN_ROUTES,
+)
 
 # A quota can be meant for a route, or for one method on it; without a key nothing is counted.
 _LIMITED: Final = frozenset(

@@ -10,17 +10,21 @@ import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fluxpay.core import effects
+from fluxpay.stores.batch_writer import BatchWriter
+from fluxpay.stores.books import Books
 from fluxpay.stores.connection import SessionLimits
 from fluxpay.stores.counters import Counters
 from fluxpay.stores.database import Database, require_schema
 from fluxpay.stores.key_cache import KeyCache
 from fluxpay.stores.local_counters import LocalCounters
+from fluxpay.stores.payment_changes import PaymentChanges
 from fluxpay.stores.payments import Payments
 from fluxpay.stores.problems import StoreError
 from fluxpay.stores.redis_client import connect
 from fluxpay.stores.redis_pipeline import TurnPipeline
 from fluxpay.stores.replies import ReplyCache
 from fluxpay.stores.tenants import Tenants
+from fluxpay.stores.transfers import Transfers
 from fluxpay.stores.writer import PaymentWriter
 
 if TYPE_CHECKING:
@@ -58,6 +62,8 @@ class World:
         redis = connect(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
         self._redis = TurnPipeline(redis, on_change=on_degraded)
         payments, tenants = Payments(self._readers), Tenants(self._readers)
+        books = Books(self._readers)
+        transfers = Transfers(self._readers)
         counters, local = Counters(self._redis), LocalCounters(_now_ms)
         replies = ReplyCache(
             self._redis,
@@ -77,9 +83,21 @@ class World:
             ),
             effects.FindRecord: payments.find_record,
             effects.PostPayment: lambda effect: self._writer.post(effect.posting),
+            effects.PostBatch: BatchWriter(self._readers, on_batch=on_batch).post,
+            effects.ChangePayment: PaymentChanges(self._readers).change,
+            effects.PostTransfer: transfers.post,
+            effects.FindTransfer: transfers.find,
+            effects.PutAccount: transfers.put_account,
+            effects.SetNoOverdraft: transfers.set_no_overdraft,
             effects.FindPayment: payments.find,
             effects.ListPayments: payments.list,
             effects.ListPaymentEntries: payments.entries,
+            effects.ListRefunds: payments.refunds,
+            effects.FindAccount: books.find_account,
+            effects.ListAccounts: books.list_accounts,
+            effects.ReadTotals: books.totals,
+            effects.ReadTrialBalance: books.trial_balance,
+            effects.ReadStatement: books.statement,
             effects.PutTenant: self._changing(tenants.put),
             effects.FindTenant: tenants.find,
             effects.ListTenants: tenants.list,

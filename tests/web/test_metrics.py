@@ -9,6 +9,7 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as families
 
 from fluxpay.web import payments
+from tests.web.changes import authorized, change
 from tests.web.conftest import Launch
 from tests.web.service import PAYMENT, RawConnection, Service
 
@@ -91,6 +92,33 @@ async def test_payments_are_counted_by_their_outcome(service: Service) -> None:
     assert 1 == grown(before, after, "fluxpay_commit_batch_size_sum", {})
     effect = {"effect": "PostPayment"}
     assert 1 == grown(before, after, "fluxpay_effect_duration_seconds_count", effect)
+
+
+async def test_changes_of_payments_are_counted_by_their_outcome(service: Service) -> None:
+    before = await samples(service)
+    payment_id, voided = [await authorized(service) for _ in range(2)]
+    await change(service, payment_id, "capture", amount=300)
+    await change(service, payment_id, "capture", amount=1000)
+    await change(service, payment_id, "refunds", key="k", amount=100)
+    await change(service, payment_id, "refunds", key="k", amount=100)
+    await change(service, voided, "void")
+    await service.call("GET", f"/v1/payments/{payment_id}/refunds")
+    after = await samples(service)
+    name = "fluxpay_payments_total"
+    ended = {
+        (labels["outcome"], labels["currency"]): grown(before, after, name, labels)
+        for labels in (dict(key) for one, key in after if one == name)
+        if grown(before, after, name, labels)
+    }
+    expected = {
+        ("authorized", "EUR"): 2,
+        ("captured", "EUR"): 1,
+        ("refused", "unknown"): 1,
+        ("refunded", "EUR"): 1,
+        ("replayed", "EUR"): 1,
+        ("voided", "EUR"): 1,
+    }
+    assert expected == ended
 
 
 async def test_requests_are_counted_by_the_template_of_their_route(service: Service) -> None:

@@ -1,6 +1,7 @@
 """The OpenAPI document: valid, complete, and what the service really does."""
 
 import copy
+from http import HTTPStatus
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from fluxpay.web.problem_description import codes
 from fluxpay.web.route import Route
 from fluxpay.web.routes import API_ROUTES
 from fluxpay.web.validation import parse
+from tests.web.changes import authorized, change
 from tests.web.service import PAYMENT, Answer, Service
 
 DOCUMENT = document()
@@ -58,6 +60,9 @@ def check(answer: Answer, method: str, path: str) -> None:
     if media != "text/html":
         assert [] == faults(answer.document, content["schema"])
     optional = {"Idempotent-Replayed", "Link"}
+    if answer.status == HTTPStatus.CONFLICT:
+        # Only where waiting helps: a payment in another state stays in it.
+        optional.add("Retry-After")
     always = set(response["headers"]) - optional
     assert set() == {name for name in always if name not in answer.headers}
 
@@ -142,12 +147,35 @@ async def test_real_answers_are_as_described(service: Service) -> None:
         "/v1/payments": "/v1/payments?limit=1",
         "/v1/payments/{payment_id}": f"/v1/payments/{payment_id}",
         "/v1/payments/{payment_id}/entries": f"/v1/payments/{payment_id}/entries",
+        "/v1/payments/{payment_id}/refunds": f"/v1/payments/{payment_id}/refunds",
         "/problems": "/problems",
         "/problems/{code}": "/problems/not_found",
     }
     for template, path in reads.items():
         answer = await service.call("GET", path)
         assert answer.status == 200
+        check(answer, "GET", template)
+
+
+async def test_real_changes_of_a_payment_are_as_described(service: Service) -> None:
+    path = "/v1/payments/{payment_id}/"
+    payment_id, voided = [await authorized(service) for _ in range(2)]
+    for action, changed, statuses in [
+        ("capture", payment_id, [200, 422]),
+        ("refunds", payment_id, [201, 409]),
+        ("void", voided, [200, 409]),
+    ]:
+        described = operation("POST", path + action)["requestBody"]
+        example = described["content"]["application/json"]["examples"]["full"]["value"]
+        assert not described["required"]
+        asked_for = example | {"amount": 600} if action != "void" else example
+        for status in statuses:
+            answer = await change(service, changed, action, **asked_for)
+            assert status == answer.status
+            check(answer, "POST", path + action)
+    for template in (path + "refunds", path + "entries"):
+        answer = await service.call("GET", template.format(payment_id=payment_id))
+        assert answer.document["data"]
         check(answer, "GET", template)
 
 

@@ -71,8 +71,10 @@ async def test_the_entries_of_a_payment_are_a_debit_and_a_credit_of_its_amount(
     assert len({entry["account_id"] for entry in listed["data"]}) == 2
     assert listed["next_cursor"] is None
     for entry in listed["data"]:
-        assert set(entry) == {"id", "account_id", "direction", "amount", "currency", "created_at"}
+        known = {"id", "account_id", "direction", "amount", "currency", "created_at", "layer"}
+        assert known == set(entry)
         assert (entry["currency"], entry["created_at"]) == ("EUR", payment["created_at"])
+        assert "posted" == entry["layer"]
 
 
 @pytest.mark.parametrize("suffix", ["", "/entries"])

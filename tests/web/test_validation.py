@@ -104,8 +104,8 @@ def test_what_lies_just_inside_its_limits_is_taken(change: dict[str, object]) ->
         ({"currency": "XAU"}, "#/currency", CURRENCY),
         ({"currency": 978}, "#/currency", CURRENCY),
         ({"currency": ["EUR"]}, "#/currency", CURRENCY),
-        ({"capture": "manual"}, "#/capture", "Must be automatic."),
-        ({"capture": {}}, "#/capture", "Must be automatic."),
+        ({"capture": "later"}, "#/capture", "Must be one of automatic, manual."),
+        ({"capture": {}}, "#/capture", "Must be one of automatic, manual."),
         ({"description": "x" * 1001}, "#/description", "Must be text of at most 1000 characters."),
         ({"description": 1}, "#/description", "Must be text of at most 1000 characters."),
         ({"reference": ""}, "#/reference", "Must be text of 1 to 255 characters."),
@@ -139,7 +139,7 @@ def test_all_faults_are_told_at_once() -> None:
     expected = [
         ("#/amount", "Is required."),
         ("#/currency", CURRENCY),
-        ("#/capture", "Must be automatic."),
+        ("#/capture", "Must be one of automatic, manual."),
         ("#/metadata/a", "Must be text of at most 500 characters."),
         ("#/tip", "Is not known here."),
     ]
