@@ -11,9 +11,12 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from fluxpay import __version__
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 class _Parser(argparse.ArgumentParser):
@@ -68,9 +71,32 @@ def _parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="run the API, as the environment says")
     serve.set_defaults(command=_serve, interrupted=0)
 
+    worker = commands.add_parser("worker", help="expire authorizations and seal the ledger")
+    worker.set_defaults(command=_worker, interrupted=0)
+
     migrate = commands.add_parser("migrate", help="bring the database schema up to date")
     migrate.add_argument("--check", action="store_true", help="apply nothing; exit 3 while behind")
     migrate.set_defaults(command=_migrate, database_variable="FLUXPAY_OWNER_DATABASE_URL")
+
+    verify = commands.add_parser("verify", help="prove the books")
+    verify.add_argument("--tenant", metavar="ID", help="prove this tenant's alone")
+    verify.add_argument("--json", action="store_true", help="print JSON, with each last seal")
+    verify.add_argument(
+        "--expect-head",
+        type=Path,
+        metavar="FILE",
+        help="what --json printed before: its seals must still stand",
+    )
+    verify.set_defaults(command=_verify)
+
+    export = commands.add_parser("export", help="write entries or balances to a file")
+    export.add_argument("what", choices=("entries", "balances"), help="what to write")
+    export.add_argument("--tenant", metavar="ID", required=True, help="whose")
+    export.add_argument("--from", metavar="T", dest="since", type=_instant, help="from here on")
+    export.add_argument("--to", metavar="T", dest="until", type=_instant, help="before this")
+    export.add_argument("--format", choices=("csv", "jsonl"), required=True, help="how")
+    export.add_argument("--output", type=Path, metavar="FILE", help="where to (default: stdout)")
+    export.set_defaults(command=_export)
 
     openapi = commands.add_parser("openapi", help="print the OpenAPI document")
     openapi.set_defaults(command=_openapi)
@@ -83,6 +109,16 @@ def _port(text: str) -> int:
         return int(text)
     message = f"{text!r} is no port; write a number from 0 to {port_max}"
     raise argparse.ArgumentTypeError(message)
+
+
+def _instant(text: str) -> "datetime":
+    from fluxpay.export import read_instant
+
+    try:
+        return read_instant(text)
+    except ValueError:
+        message = f"{text!r} is no instant; write 2026-01-31 or 2026-01-31T12:00:00Z"
+        raise argparse.ArgumentTypeError(message) from None
 
 
 def _dev(options: argparse.Namespace) -> int:
@@ -121,6 +157,26 @@ def _serve(_: argparse.Namespace) -> int:
     return 0
 
 
+def _worker(_: argparse.Namespace) -> int:
+    from fluxpay.settings import WorkerSettings
+
+    # Before the rest is imported: a bad value is told at once.
+    settings = WorkerSettings.from_environment(os.environ)
+
+    import asyncio
+
+    import uvloop
+
+    from fluxpay.worker.process import run
+
+    def announce() -> None:
+        print("Working: expiring authorizations, sealing the ledger", flush=True)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run(settings, on_ready=announce))
+    return 0
+
+
 def _migrate(options: argparse.Namespace) -> int:
     from fluxpay import settings
 
@@ -148,6 +204,53 @@ def _migrate_check() -> int:
         return 0
     print(f"fluxpay: not applied yet: {', '.join(behind)}; {MIGRATE}", file=sys.stderr)
     return NOT_YET
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from fluxpay import verify
+
+    try:
+        expected = verify.read_heads(options.expect_head) if options.expect_head else {}
+        verified = verify.verify(
+            _reading_url(),
+            tenant_id=options.tenant,
+            expected=expected,
+            progress=verify.Progress(sys.stderr),
+        )
+        return 0 if verify.report(verified, sys.stdout, as_json=options.json) else 1
+    except (verify.UnknownTenant, verify.UnreadableHeads) as error:
+        print(f"fluxpay: {error}", file=sys.stderr)
+        return 1
+
+
+def _export(options: argparse.Namespace) -> int:
+    from fluxpay import export
+
+    order = export.Order(
+        what=export.What(options.what),
+        tenant_id=options.tenant,
+        since=options.since,
+        until=options.until,
+        format=export.Format(options.format),
+    )
+    try:
+        if options.output is None:
+            export.export(_reading_url(), order, sys.stdout)
+        else:
+            with export.opened(options.output) as file:
+                export.export(_reading_url(), order, file)
+        return 0
+    except (export.UnknownTenant, export.Contradiction) as error:
+        print(f"fluxpay: {error}", file=sys.stderr)
+        return 2 if isinstance(error, export.Contradiction) else 1
+
+
+def _reading_url() -> str:
+    from fluxpay import settings
+
+    # Whoever may migrate may read; but no command that reads needs the owner's password.
+    database_url, owner_url, _ = settings.database_urls(os.environ)
+    return owner_url or database_url or settings.database_url(os.environ)
 
 
 def _openapi(_: argparse.Namespace) -> int:

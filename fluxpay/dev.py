@@ -1,7 +1,7 @@
 """`fluxpay dev`: a whole service in one process and one folder, on real servers.
 
-Knows: the order of things. Lock the folder, start the servers, migrate, serve, register the demo
-tenant, tell the user; then take it all down in reverse.
+Knows: the order of things. Lock the folder, start the servers, migrate, serve and work, register
+the demo tenant, tell the user; then take it all down in reverse.
 Must not know: how any of these is done.
 """
 
@@ -13,7 +13,7 @@ import shlex
 import shutil
 import signal
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -26,9 +26,10 @@ from fluxpay.embedded.lock import DirectoryLock
 from fluxpay.embedded.postgres import EmbeddedPostgres
 from fluxpay.embedded.process import EmbeddedFailed
 from fluxpay.embedded.valkey import EmbeddedValkey
-from fluxpay.settings import BadSetting, Settings, database_urls, tokens_in
+from fluxpay.settings import BadSetting, Settings, WorkerSettings, database_urls, tokens_in
 from fluxpay.stores.migrations import migrate
 from fluxpay.web.server import Listening, serve
+from fluxpay.worker.process import work
 
 # The mark of a folder that is ours. It also keeps the keys in it out of a repository.
 MARK: Final = ".gitignore"
@@ -112,16 +113,25 @@ async def _serve(settings: Settings, greet: Callable[[Listening], Awaitable[None
     await _first_of(serving, listening)
     if not listening.done():
         return await serving
+    stop = asyncio.Event()
+    working = asyncio.ensure_future(work(WorkerSettings.of(settings), stop=stop))
     greeting = asyncio.ensure_future(greet(listening.result()))
-    await _first_of(serving, greeting)
-    if not serving.done() and greeting.exception() is not None:
-        # Without its demo tenant the service is of no use here; it drains as if it had been told.
+    await _first_of(serving, working, greeting)
+    if greeting.done() and greeting.exception() is None:
+        await _first_of(serving, working)
+    if not serving.done():
+        if working.done():
+            _say("The worker has died; stopping")
+        # Without its worker or its demo tenant the service is of no use here; it drains as if it
+        # had been told.
         signal.raise_signal(signal.SIGTERM)
     await serving
+    stop.set()
     # Told to stop while greeting: there is nobody left to greet.
     greeting.cancel()
-    with suppress(asyncio.CancelledError):
-        await greeting
+    for outcome in await asyncio.gather(working, greeting, return_exceptions=True):
+        if isinstance(outcome, Exception):
+            raise outcome
     return None
 
 

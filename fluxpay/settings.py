@@ -31,6 +31,8 @@ from fluxpay.variables import (
 __all__ = [
     "BadSetting",
     "Settings",
+    "WorkerSettings",
+    "database_url",
     "database_urls",
     "owner_database_url",
     "tokens_in",
@@ -140,6 +142,38 @@ class Settings:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """What the worker can be told from outside; it needs no Redis, no port and no token."""
+
+    database_url: str = field(repr=False)
+    log_level: str = "INFO"
+    shutdown_timeout_s: int = 10
+
+    @staticmethod
+    def from_environment(environ: Mapping[str, str]) -> "WorkerSettings":
+        """Read and check the variables of the worker.
+
+        Raises: BadSetting for the first one that is unknown, missing or wrong.
+        """
+        refuse_unknown(environ)
+        variables = Variables(environ)
+        return WorkerSettings(
+            database_url=variables.required_url("DATABASE_URL", check_database_url),
+            log_level=variables.log_level(),
+            shutdown_timeout_s=variables.number("SHUTDOWN_TIMEOUT_S", 10, at_most=300),
+        )
+
+    @staticmethod
+    def of(settings: Settings) -> "WorkerSettings":
+        """Give a worker that runs inside the service the service's own."""
+        return WorkerSettings(
+            database_url=settings.database_url,
+            log_level=settings.log_level,
+            shutdown_timeout_s=settings.shutdown_timeout_s,
+        )
+
+
 def owner_database_url(environ: Mapping[str, str]) -> str:
     """Read the one setting that `fluxpay migrate` needs.
 
@@ -147,6 +181,15 @@ def owner_database_url(environ: Mapping[str, str]) -> str:
     """
     refuse_unknown(environ)
     return Variables(environ).required_url("OWNER_DATABASE_URL", check_database_url)
+
+
+def database_url(environ: Mapping[str, str]) -> str:
+    """Read the one setting that a command needs which only reads the books.
+
+    Raises: BadSetting when it is missing or wrong, or when any FLUXPAY_ variable is unknown.
+    """
+    refuse_unknown(environ)
+    return Variables(environ).required_url("DATABASE_URL", check_database_url)
 
 
 def database_urls(environ: Mapping[str, str]) -> tuple[str | None, str | None, str | None]:
