@@ -6,6 +6,7 @@ Knows Markdown as far as our own pages use it. Must not know what any page says.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import dropwhile, takewhile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -43,8 +44,9 @@ def fences(text: str) -> list[Fence]:
 
 def table(text: str, heading: str) -> list[list[str]]:
     """Give the rows of the first table under a heading, without its head."""
-    lines = [line for line in section(text, heading).splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines[2:]]
+    lines = dropwhile(lambda line: not line.startswith("|"), section(text, heading).splitlines())
+    rows = list(takewhile(lambda line: line.startswith("|"), lines))
+    return [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in rows[2:]]
 
 
 def section(text: str, heading: str) -> str:

@@ -58,6 +58,29 @@ def test_the_privileges_are_as_documented(database: Database) -> None:
     assert shown == documented
 
 
+def test_the_columns_that_change_are_as_documented(database: Database) -> None:
+    found = rows(
+        database,
+        """
+        SELECT a.attrelid::regclass::text, a.attname
+        FROM pg_attribute a, aclexplode(a.attacl) AS granted
+        WHERE granted.privilege_type = 'UPDATE'
+          AND granted.grantee = 'fluxpay_writer'::regrole
+        """,
+    )
+    documented = {
+        (code(name), column)
+        for name, columns in table(PAGE, "Columns that change")
+        for column in code(columns).split(", ")
+    }
+    assert set(found) == documented
+
+
+def test_every_migration_is_documented_in_its_order(database: Database) -> None:
+    found = rows(database, "SELECT name FROM schema_migrations ORDER BY name")
+    assert [name for (name,) in found] == [code(row[0]) for row in table(PAGE, "Migrations")]
+
+
 def test_every_policy_is_documented(database: Database) -> None:
     found = rows(database, "SELECT DISTINCT policyname FROM pg_policies")
     assert {name for (name,) in found} == {code(row[0]) for row in table(PAGE, "Policies")}

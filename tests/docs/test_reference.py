@@ -12,15 +12,18 @@ from fluxpay.core.effects import AnyEffect
 from fluxpay.core.limits import Quota, WindowCount, admits, decide
 from fluxpay.core.problems import PROBLEMS
 from fluxpay.settings import KNOWN, PLAIN, SECRETS, BadSetting, Settings
+from fluxpay.verify import CHECKS
 from fluxpay.web.context import PROBES
 from fluxpay.web.routes import ADMIN_ROUTES, API_ROUTES
 from fluxpay.web.telemetry import Metrics
+from fluxpay.worker import jobs
 from tests.docs.pages import code, pages, read, section, table
 
 ENOUGH = {
     "FLUXPAY_DATABASE_URL": "postgresql://fluxpay_app@db/fluxpay",
     "FLUXPAY_REDIS_URL": "redis://cache:6379/0",
 }
+BOOKS = read("docs/explanation/books.md")
 CONFIGURATION = read("docs/reference/configuration.md")
 PLAIN_ROWS = table(CONFIGURATION, "Listening") + table(CONFIGURATION, "Limits and tuning")
 BOUNDED_ROWS = [row for row in PLAIN_ROWS if row[2].startswith("from ")]
@@ -97,6 +100,21 @@ def test_every_command_and_option_is_documented() -> None:
         for name in re.findall(r"^## fluxpay (\w+)$", page, re.MULTILINE)
     }
     assert _commands() == documented
+
+
+def test_the_documented_rounds_of_the_worker_are_its_rounds() -> None:
+    text = section(read("docs/reference/commands.md"), "fluxpay worker")
+    rounds = re.findall(r"^- Every ([\d.]+) s .* up to ([\d,]+) in one go\.$", text, re.MULTILINE)
+    expected = [
+        (jobs.EXPIRY_INTERVAL_S, jobs.EXPIRED_MAX),
+        (jobs.SEAL_INTERVAL_S, jobs.SEALED_MAX),
+    ]
+    assert expected == [(float(every), int(most.replace(",", ""))) for every, most in rounds]
+
+
+def test_every_check_of_verify_is_explained() -> None:
+    explained = [code(row[0]) for row in table(BOOKS, "What verify proves")]
+    assert list(CHECKS) == explained
 
 
 def test_documented_options_have_the_documented_defaults() -> None:
@@ -176,7 +194,7 @@ def _subparsers() -> dict[str, argparse.ArgumentParser]:
 
 def _options(command: str) -> list[tuple[str, str, Any]]:
     return [
-        (one.option_strings[-1], one.help or "", str(one.default))
+        ((one.option_strings or [one.dest])[-1], one.help or "", str(one.default))
         for one in _subparsers()[command]._actions
         if not isinstance(one, argparse._HelpAction)
     ]

@@ -18,6 +18,8 @@ READY_TIMEOUT_S = 90
 PAGES = (
     "README.md",
     "docs/tutorial/first-payment.md",
+    "docs/how-to/authorize-capture-refund.md",
+    "docs/how-to/close-the-books.md",
     "docs/how-to/manage-tenants-and-keys.md",
     "docs/how-to/handle-errors-and-retries.md",
 )
@@ -29,16 +31,22 @@ class Dev:
 
     home: Path
     output: Path
+    environ: dict[str, str]
 
 
 @pytest.fixture(scope="module")
 def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
     home = tmp_path_factory.mktemp("clone")
     output = home / "output"
+    # Where `make setup` puts the command, a user's shell finds it; so it does here.
+    command = home / "bin" / "fluxpay"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m fluxpay.cli "$@"\n')
+    command.chmod(0o700)
     clean = {name: text for name, text in os.environ.items() if not name.startswith("FLUXPAY_")}
     with output.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "fluxpay.cli", "dev", "--port", "0", "--admin-port", "0"],
+            [command, "dev", "--port", "0", "--admin-port", "0"],
             cwd=home,
             env=clean,
             stdout=file,
@@ -49,7 +57,7 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
         while "\ncurl " not in output.read_text() and time.monotonic() < deadline_s:
             assert None is process.poll(), output.read_text()
             time.sleep(0.05)
-        yield Dev(home, output)
+        yield Dev(home, output, {**clean, "PATH": f"{command.parent}:{clean['PATH']}"})
     finally:
         process.terminate()
         process.wait(timeout=60)
@@ -58,7 +66,7 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
 @pytest.mark.parametrize("page", PAGES)
 def test_the_commands_of_a_page_answer_as_it_shows(page: str, dev: Dev) -> None:
     to_run = blocks(read(page))
-    written = outputs(to_run, dev.home)
+    written = outputs(to_run, dev.home, environ=dev.environ)
     surprises = {
         block.commands: {"missing": missing, "written": text}
         for block, text in zip(to_run, written, strict=True)

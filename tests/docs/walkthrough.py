@@ -17,7 +17,7 @@ _SHOWN_AS_OUTPUT = ("http", "json", "text")
 _MARK = "@@ end of block @@"
 _VARYING = (
     (re.compile(r"fp_test_[0-9a-z]{26}_[0-9A-Za-z]{39}"), "KEY"),
-    (re.compile(r"(?<![0-9a-z])((?:ten|key|pay|trf|acc|evt|fp_test)_)[0-9a-z]{26}"), r"\1ID"),
+    (re.compile(r"(?<![0-9a-z])((?:ten|key|pay|re|trf|acc|evt|fp_test)_)[0-9a-z]{26}"), r"\1ID"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"), "INSTANT"),
     (re.compile(r"cGF5Xz[0-9A-Za-z_-]{34}"), "CURSOR"),
     (re.compile(r"(?<![0-9a-f])(?:[0-9a-f]{64}|[0-9a-f]{32}|[0-9a-f]{16})(?![0-9a-f])"), "HEX"),
@@ -48,13 +48,14 @@ def blocks(text: str) -> list[Block]:
     return run
 
 
-def outputs(to_run: list[Block], directory: Path) -> list[str]:
+def outputs(to_run: list[Block], directory: Path, *, environ: dict[str, str]) -> list[str]:
     """Run the blocks in one shell and give what each of them wrote."""
     script = "".join(f"{block.commands}\nprintf '\\n%s\\n' '{_MARK}'\n" for block in to_run)
     ran = subprocess.run(
         ["sh", "-eu"],
         input=script,
         cwd=directory,
+        env=environ,
         capture_output=True,
         text=True,
         timeout=60,
