@@ -22,6 +22,7 @@ from fluxpay.embedded.places import postgres_program
 from fluxpay.embedded.postgres import EmbeddedPostgres
 from fluxpay.embedded.valkey import EmbeddedValkey
 from fluxpay.stores.migrations import migrate
+from tests.bench import balances
 from tests.conftest import Database
 from tests.e2e.serving import Customer, Service, enroll, serving
 
@@ -77,8 +78,10 @@ async def _output(*command: str) -> str:
     return said.decode()
 
 
-async def bench(directory: Path, *, rounds: int, seconds: float) -> dict[str, list[float]]:
-    """Let every variant have its turn in every round."""
+async def bench(
+    directory: Path, *, rounds: int, seconds: float
+) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """Let every variant have its turn in every round, then time balances."""
     postgres = EmbeddedPostgres.start(directory / "postgres")
     valkey = EmbeddedValkey.start(directory / "valkey")
     try:
@@ -107,10 +110,23 @@ async def bench(directory: Path, *, rounds: int, seconds: float) -> dict[str, li
                             repeated=REPLAYED_KEYS if is_replay else None,
                         )
                     seen[variant].append(rate)
-            return seen
+            return seen, await time_balances(postgres, grouped)
     finally:
         valkey.stop()
         postgres.stop()
+
+
+async def time_balances(postgres: EmbeddedPostgres, service: Service) -> dict[str, float]:
+    """Median seconds of a balance on a short and on a long history."""
+    customers: dict[str, Customer] = {}
+    for name, entries in balances.ENTRIES.items():
+        print(f"balances: writing a history of {entries} entries", file=sys.stderr)
+        customers[name] = await enroll(service, requests_a_minute=10_000_000)
+        await asyncio.to_thread(
+            balances.fill, postgres.owner_url(), customers[name], entries=entries
+        )
+    print("balances: reading", file=sys.stderr)
+    return await balances.measure(service, customers)
 
 
 def main() -> None:
@@ -120,12 +136,22 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fluxpay-bench-") as directory:
-        seen = asyncio.run(bench(Path(directory), rounds=options.rounds, seconds=options.seconds))
+        seen, latencies_s = asyncio.run(
+            bench(Path(directory), rounds=options.rounds, seconds=options.seconds)
+        )
     medians = {variant: statistics.median(rates) for variant, rates in seen.items()}
     ratios = {f"{one} / {other}": medians[one] / medians[other] for one, other in RATIOS}
+    for when in ("now", "past"):
+        ratio = latencies_s[f"{when}, long"] / latencies_s[f"{when}, short"]
+        ratios[f"balance {when}, 1M entries / 1k"] = ratio
     for name, ratio in ratios.items():
-        print(f"{name:<32}{ratio:8.2f}")
-    result = {"ratios": ratios, "payments_per_s": medians, "rounds": seen}
+        print(f"{name:<36}{ratio:8.2f}")
+    result = {
+        "ratios": ratios,
+        "payments_per_s": medians,
+        "rounds": seen,
+        "balance_s": latencies_s,
+    }
     Path("bench.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
