@@ -26,8 +26,9 @@ setup:
 dev: setup
 	@exec $(BIN)/fluxpay dev $(ARGS)
 
+# The tests of one file share servers, so a file stays on one processor.
 test: setup
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile $(ARGS)
 
 # Fastest first, so that a slip is told within a second.
 check: setup
