@@ -16,8 +16,16 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
 from fluxpay.core import fraud, idempotency
-from fluxpay.core.effects import FindRecord, PostBatch, PostPayment
-from fluxpay.core.idempotency import Claim, Expired, Mismatched, Posted, Replayed, Settled
+from fluxpay.core.effects import FindRecord, PostBatch, PostPayment, RecordReply
+from fluxpay.core.idempotency import (
+    Claim,
+    Expired,
+    Mismatched,
+    Posted,
+    Replayed,
+    Settled,
+    StoredReply,
+)
 from fluxpay.core.payment_creation import Posting, create_payment
 from fluxpay.core.problems import Code, Refused
 
@@ -67,6 +75,32 @@ Outcome: TypeAlias = Posted | Replayed | Mismatched | Expired | Aborted
 
 Prepared: TypeAlias = Posting | Settled | Refused
 """An item that was assessed: what it would commit, or what it gets without a commit."""
+
+
+def find_batch(claim: Claim) -> Step[Result | None]:
+    """Ask the database for the reply to a whole batch; None means that it is still to be worked.
+
+    The cache was asked before. What makes a batch harmless to repeat are the keys of its items;
+    its own key has to tell a repetition from another batch also when the cache is lost.
+    """
+    recorded = yield from FindRecord(claim)
+    if recorded is None:
+        return None
+    if isinstance(recorded, Expired):
+        return idempotency.refusal(recorded)
+    return _replayed(idempotency.settle(claim, recorded))
+
+
+def keep_batch(claim: Claim, reply: StoredReply, *, now: datetime) -> Step[Result]:
+    """Record the reply to a whole batch; a twin that was first decides what both get.
+
+    The record follows the items and is no part of their transactions: lost between the two, the
+    batch is worked again, and its items answer what they answered.
+    """
+    recorded = yield from RecordReply(claim, reply, now)
+    if recorded == reply:
+        return Settled(reply, replayed=False)
+    return _replayed(idempotency.settle(claim, recorded))
 
 
 def create_item(
@@ -176,15 +210,17 @@ def _creation(
 def _recall(item: Item) -> Step[Result | None]:
     """Ask the cache for the item's reply, as the idempotency gate does for a single request."""
     recalled = yield from idempotency.recall(item.claim)
-    match recalled:
+    return None if recalled is None else _replayed(recalled)
+
+
+def _replayed(found: Replayed | Mismatched) -> Result:
+    match found:
         case Replayed(reply):
             return Settled(reply, replayed=True)
         case Mismatched():
-            return idempotency.refusal(recalled)
-        case None:
-            return None
+            return idempotency.refusal(found)
         case _:
-            assert_never(recalled)
+            assert_never(found)
 
 
 def _is_refusal(one: Prepared | Aborted) -> bool:

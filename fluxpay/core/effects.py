@@ -20,14 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from fluxpay.core.batches import Aborted
-    from fluxpay.core.books import (
-        AccountFilter,
-        OpenAccount,
-        Place,
-        Statement,
-        Totals,
-        TrialLine,
-    )
+    from fluxpay.core.books import AccountFilter, OpenAccount, Place, Statement, Totals, TrialLine
     from fluxpay.core.credentials import Credential
     from fluxpay.core.fraud import PaymentLimit, Velocity
     from fluxpay.core.idempotency import Claim, Expired, Mismatched, Posted, Replayed, StoredReply
@@ -135,6 +128,15 @@ class FindRecord(Effect["StoredReply | Expired | None"]):
     """Look for the reply to this claim in the database (idempotency, layer 2)."""
 
     claim: Claim
+
+
+@dataclass(frozen=True, slots=True)
+class RecordReply(Effect["StoredReply"]):
+    """Record the reply to this claim, unless one is recorded; what is recorded comes back."""
+
+    claim: Claim
+    reply: StoredReply
+    now: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,6 +366,7 @@ AnyEffect = (
     | ReadReply
     | RememberReply
     | FindRecord
+    | RecordReply
     | PostPayment
     | PostBatch
     | ChangePayment

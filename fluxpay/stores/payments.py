@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from fluxpay.core.effects import FindRecord
 from fluxpay.core.idempotency import Expired, StoredReply
 from fluxpay.core.ids import IdKind, encode
 from fluxpay.stores import payment_rows, records
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
 
     from fluxpay.core.effects import (
         FindPayment,
-        FindRecord,
         ListPaymentEntries,
         ListPayments,
         ListRefunds,
+        RecordReply,
     )
     from fluxpay.core.ledger import Entry
     from fluxpay.core.payments import Payment, Refund
@@ -42,6 +43,8 @@ _REFUNDS: Final = (
 )
 # An id carries the clock of the process that made it, created_at the same clock a moment later.
 _ID_CLOCK_SLACK: Final = timedelta(minutes=1)
+# What the record of a batch names: it made payments, and nothing of its own.
+_BATCH: Final = "batch"
 _UUID_TIME_SHIFT: Final = 80
 
 
@@ -93,6 +96,28 @@ class Payments:
         if fingerprint is not None:
             return StoredReply(fingerprint, status, body.encode(), location)
         return None if payment_id is None else Expired(payment_id)
+
+    async def record_reply(self, effect: RecordReply) -> StoredReply:
+        """Record a reply that no transaction of its own writes: a whole batch's."""
+
+        async def attempt() -> StoredReply:
+            found = await self.find_record(FindRecord(effect.claim))
+            if isinstance(found, StoredReply):
+                return found
+            await self._write_record(effect)
+            return effect.reply
+
+        return await records.until_settled(attempt)
+
+    async def _write_record(self, effect: RecordReply) -> None:
+        record = records.record_json(
+            effect.claim, effect.reply, resource_id=_BATCH, created_at=effect.now
+        )
+        async with (
+            self._pool.connection() as connection,
+            connection.transaction(tenant=effect.claim.tenant_id),
+        ):
+            await records.write(connection, "SELECT record_reply(%s::json)", record)
 
     async def _read(
         self, tenant_id: str, sql: str, parameters: Sequence[object]

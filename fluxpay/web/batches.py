@@ -25,6 +25,8 @@ from fluxpay.core.batches import (
     Item,
     commit_together,
     create_item,
+    find_batch,
+    keep_batch,
     prepare_item,
 )
 from fluxpay.core.effects import RememberReply
@@ -35,6 +37,7 @@ from fluxpay.web import validation
 from fluxpay.web.bodies import PaymentAnswer, PaymentBody, ProblemAnswer
 from fluxpay.web.context import CLAIM, DOCUMENT, METRICS, PRINCIPAL, RULES, WORLD
 from fluxpay.web.driver import drive
+from fluxpay.web.idempotency import reply_response
 from fluxpay.web.payments import asked
 from fluxpay.web.problems import respond, write
 from fluxpay.web.strict_json import canonical
@@ -113,17 +116,26 @@ async def create(request: web.Request) -> web.Response:
     errors = tuple(_key_errors(body, request[CLAIM].key))
     if errors:
         return respond(validation.invalid(*errors), request)
+    claim, world, now = request[CLAIM], request.app[WORLD], datetime.now(UTC)
+    found = await drive(find_batch(claim), world)
+    if found is not None:
+        return _answered(found, request)
     items = tuple(_items(request, body))
     results = await _results(request, items, body.mode)
     replies = [_reply(request, *both) for both in zip(items, results, strict=True)]
     for item, result, reply in zip(items, results, replies, strict=True):
         _count(request, item, result)
         if _is_final(result):
-            await request.app[WORLD].perform(RememberReply(item.claim, reply))
-    return web.Response(
-        body=b'{"results":[' + b",".join(map(_shown, replies)) + b"]}",
-        content_type="application/json",
-    )
+            await world.perform(RememberReply(item.claim, reply))
+    shown = b'{"results":[' + b",".join(map(_shown, replies)) + b"]}"
+    reply = StoredReply(claim.fingerprint, 200, shown)
+    return _answered(await drive(keep_batch(claim, reply, now=now), world), request)
+
+
+def _answered(result: Result, request: web.Request) -> web.Response:
+    if isinstance(result, Refused):
+        return respond(result, request)
+    return reply_response(result.reply, replayed=result.replayed)
 
 
 async def _results(

@@ -82,6 +82,7 @@ class World:
                 lambda effect: replies.remember(effect.claim, effect.reply)
             ),
             effects.FindRecord: payments.find_record,
+            effects.RecordReply: payments.record_reply,
             effects.PostPayment: lambda effect: self._writer.post(effect.posting),
             effects.PostBatch: BatchWriter(self._readers, on_batch=on_batch).post,
             effects.ChangePayment: PaymentChanges(self._readers).change,

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from fluxpay.core.batches import Aborted
-from fluxpay.core.effects import PostBatch, PostPayment
-from fluxpay.core.idempotency import Mismatched, Posted, Replayed
-from tests.contracts.law import World, law, new_tenant
+from fluxpay.core.effects import FindRecord, PostBatch, PostPayment, RecordReply
+from fluxpay.core.idempotency import Mismatched, Posted, Replayed, StoredReply
+from tests.contracts.law import World, law, new_tenant, now
 from tests.contracts.posting import OTHER_FINGERPRINT, assert_absent, assert_stored, posting_of
 
 
@@ -16,6 +16,20 @@ async def a_batch_is_posted_as_a_whole_and_read_back(world: World) -> None:
     assert (Posted(),) * 3 == await world.perform(PostBatch(batch))
     for posting in batch:
         await assert_stored(world, posting)
+
+
+@law
+async def the_first_reply_that_is_recorded_is_the_one_that_is_kept(world: World) -> None:
+    tenant = await new_tenant(world)
+    claim = posting_of(tenant.id, "batch").claim
+    first = StoredReply(claim.fingerprint, 200, b'{"results":[]}')
+    later = StoredReply(OTHER_FINGERPRINT, 200, b'{"results":[1]}')
+    assert first == await world.perform(RecordReply(claim, first, now()))
+    assert first == await world.perform(RecordReply(claim, first, now()))
+    assert first == await world.perform(
+        RecordReply(replace(claim, fingerprint=OTHER_FINGERPRINT), later, now())
+    )
+    assert first == await world.perform(FindRecord(claim))
 
 
 @law

@@ -15,6 +15,8 @@ from fluxpay.core.batches import (
     Result,
     commit_together,
     create_item,
+    find_batch,
+    keep_batch,
     prepare_item,
 )
 from fluxpay.core.effects import (
@@ -23,6 +25,7 @@ from fluxpay.core.effects import (
     PostBatch,
     PostPayment,
     ReadReply,
+    RecordReply,
     Step,
     Unavailable,
 )
@@ -60,6 +63,7 @@ READ, FIND = ReadReply(ITEM.claim), FindRecord(ITEM.claim)
 EARLIER = StoredReply(ITEM.claim.fingerprint, 201, b"earlier", location="/v1/payments/pay_1")
 REJECTED_EARLIER = StoredReply(ITEM.claim.fingerprint, 422, b"rejected earlier")
 OF_ANOTHER = StoredReply("0" * 64, 201, b"of another")
+MADE_NOW = StoredReply(ITEM.claim.fingerprint, 200, b"made now")
 REFUSED = Refused(Code.CURRENCY_NOT_ENABLED, "No.")
 REPLAY = Settled(EARLIER, replayed=True)
 REPLAYED_REFUSAL = Settled(REJECTED_EARLIER, replayed=True)
@@ -176,6 +180,37 @@ def test_what_the_database_refuses_is_the_cause_that_the_aborted_name(
 
 def test_a_batch_of_replays_is_answered_without_the_database() -> None:
     assert (REPLAY, REPLAY) == converse(commit_together((REPLAY, REPLAY)))
+
+
+@pytest.mark.parametrize(
+    ("recorded", "decision"),
+    [
+        (None, None),
+        (EARLIER, REPLAY),
+        (OF_ANOTHER, refusal(Mismatched())),
+        (Expired("pay_1"), refusal(Expired("pay_1"))),
+    ],
+)
+def test_the_key_of_a_batch_is_looked_up_in_the_database(
+    recorded: StoredReply | Expired | None, decision: Result | None
+) -> None:
+    # What converse() gives back is the decision itself, which for a new batch is None.
+    assert decision == converse(find_batch(ITEM.claim), (FIND, recorded))
+
+
+@pytest.mark.parametrize(
+    ("recorded", "decision"),
+    [
+        (MADE_NOW, Settled(MADE_NOW, replayed=False)),
+        (EARLIER, REPLAY),
+        (OF_ANOTHER, refusal(Mismatched())),
+    ],
+)
+def test_the_batch_that_was_recorded_first_decides_what_its_twins_get(
+    recorded: StoredReply, decision: Result
+) -> None:
+    keep = RecordReply(ITEM.claim, MADE_NOW, NOW)
+    assert decision == converse(keep_batch(ITEM.claim, MADE_NOW, now=NOW), (keep, recorded))
 
 
 def test_an_answer_that_leaves_an_item_out_is_a_bug_and_raises() -> None:

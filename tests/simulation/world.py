@@ -34,6 +34,7 @@ BooksEffect = (
 ReadingEffect = (
     ask.FindApiKey
     | ask.FindRecord
+    | ask.RecordReply
     | ask.FindPayment
     | ask.ListPayments
     | ask.ListPaymentEntries
@@ -203,6 +204,8 @@ class InMemoryWorld:
                 return self.database.find_key(digest)
             case ask.FindRecord(claim):
                 return self.database.find_record(claim)
+            case ask.RecordReply(claim, reply):
+                return self.database.records.setdefault((claim.tenant_id, claim.key), reply)
             case ask.FindPayment(tenant_id, payment_id):
                 return self.database.payments.get((tenant_id, payment_id))
             case ask.ListPayments():

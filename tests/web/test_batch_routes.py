@@ -107,6 +107,27 @@ async def test_the_same_batch_again_gets_the_same_bytes_even_when_the_cache_is_l
     assert 2 == payments_made(database)
 
 
+@MODES
+async def test_the_key_of_a_batch_stands_for_that_batch_even_when_the_cache_is_lost(
+    service: Service, database: Database, mode: str
+) -> None:
+    refused = item("b", currency="CHF")
+    first = await batch(service, mode, item("a"), refused, key="once")
+    await forget(service)
+    again = await batch(service, mode, item("a"), refused, key="once")
+    assert (200, first.body, "true") == (
+        again.status,
+        again.body,
+        again.headers["Idempotent-Replayed"],
+    )
+    await forget(service)
+    other = await batch(service, mode, item("c"), key="once")
+    assert (422, "idempotency_key_reused") == (other.status, other.code)
+    single = await service.pay(key="once")
+    assert (422, "idempotency_key_reused") == (single.status, single.code)
+    assert {"atomic": 0, "independent": 1}[mode] == payments_made(database)
+
+
 async def test_each_item_of_an_independent_batch_stands_for_itself(service: Service) -> None:
     limits = [{"currency": "EUR", "max_amount": 2000}]
     limited = await service.for_new_tenant(payment_limits=limits)

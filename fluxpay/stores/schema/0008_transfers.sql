@@ -55,6 +55,11 @@ BEGIN
 END
 $$;
 
+-- The same for a reply that stands alone: a whole batch's, whose payments have records of their own.
+CREATE FUNCTION record_reply(reply json) RETURNS boolean
+    LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
+    AS $$ SELECT public.claim_key(reply) $$;
+
 -- Writes a transfer of the tenant in force with its record and its event; tells whether the key
 -- was free.
 CREATE FUNCTION post_transfer(posting json) RETURNS boolean
@@ -123,11 +128,12 @@ $$;
 GRANT CREATE ON SCHEMA public TO fluxpay_writer;
 ALTER FUNCTION lock_accounts OWNER TO fluxpay_writer;
 ALTER FUNCTION claim_key OWNER TO fluxpay_writer;
+ALTER FUNCTION record_reply OWNER TO fluxpay_writer;
 ALTER FUNCTION post_transfer OWNER TO fluxpay_writer;
 ALTER FUNCTION put_account OWNER TO fluxpay_writer;
 REVOKE CREATE ON SCHEMA public FROM fluxpay_writer;
 REVOKE EXECUTE ON FUNCTION account_rules_lock, lock_account_rules, lock_accounts, claim_key,
-    post_transfer, put_account FROM PUBLIC;
+    record_reply, post_transfer, put_account FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION account_rules_lock TO fluxpay_app, fluxpay_writer;
-GRANT EXECUTE ON FUNCTION lock_account_rules, lock_accounts, post_transfer, put_account
-    TO fluxpay_app;
+GRANT EXECUTE ON FUNCTION lock_account_rules, lock_accounts, record_reply, post_transfer,
+    put_account TO fluxpay_app;
