@@ -9,11 +9,10 @@ Knows the one SQL function; must not know what a payment means, nor assess any.
 from __future__ import annotations
 
 import asyncio
-import random
 from typing import TYPE_CHECKING, Any, Final
 
 from fluxpay.core.batches import Aborted
-from fluxpay.stores.problems import OutcomeUnknown, SerializationLost
+from fluxpay.stores.records import until_settled
 from fluxpay.stores.writer import answer_of, items_of
 
 if TYPE_CHECKING:
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from fluxpay.core.payment_creation import Posting
     from fluxpay.stores.pool import Pool
 
-_ATTEMPTS_MAX: Final = 4
-_BACKOFF_S_MAX: Final = 0.2
 _AT_ONCE_MAX: Final = 2
 _SQL: Final = "SELECT * FROM post_payments_atomically(%s::json)"
 
@@ -54,13 +51,7 @@ class BatchWriter:
         """
         items = items_of(effect.postings)
         self._on_batch(len(effect.postings))
-        for attempt in range(1, _ATTEMPTS_MAX):
-            try:
-                return await self._send(items, effect.postings)
-            except (SerializationLost, OutcomeUnknown):
-                # Spreads the retries of many processes; wants no secrecy.
-                await asyncio.sleep(random.uniform(0, _BACKOFF_S_MAX * attempt))  # noqa: S311
-        return await self._send(items, effect.postings)
+        return await until_settled(lambda: self._send(items, effect.postings))
 
     async def _send(self, items: str, postings: Sequence[Posting]) -> tuple[Outcome, ...]:
         async with self._turns, self._pool.connection() as connection:

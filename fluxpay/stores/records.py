@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _ATTEMPTS_MAX: Final = 4
-_BACKOFF_S_MAX: Final = 0.1
+_BACKOFF_S_MAX: Final = 0.2
 
 RECORD: Final = """
     SELECT encode(r.fingerprint, 'hex'), r.status, r.body, r.location, p.id

@@ -11,7 +11,6 @@ Knows the queue and the one SQL function; must not know what a payment means.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -21,11 +20,11 @@ import psycopg2
 
 from fluxpay.core.idempotency import Expired, Mismatched, Posted, Replayed, StoredReply
 from fluxpay.stores.problems import (
-    OutcomeUnknown,
     SerializationLost,
     StatementTimedOut,
     StoreUnavailable,
 )
+from fluxpay.stores.records import until_settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
 Answer = Posted | Replayed | Mismatched | Expired
 
 QUEUE_MAX: Final = 4096
-_ATTEMPTS_MAX: Final = 4
-_BACKOFF_S_MAX: Final = 0.2
 _SQL: Final = "SELECT * FROM post_payments(%s::json)"
 # What concerns a single item and leaves the others without fault.
 _POISON: Final = (psycopg2.IntegrityError, psycopg2.DataError, psycopg2.InternalError)
@@ -154,13 +151,7 @@ class PaymentWriter:
         """Send a batch until its outcome is known, or the attempts are spent."""
         items = items_of(postings)
         self._on_batch(len(postings))
-        for attempt in range(1, _ATTEMPTS_MAX):
-            try:
-                return await self._send(items, postings)
-            except (SerializationLost, OutcomeUnknown):
-                # Spreads the retries of many processes; wants no secrecy.
-                await asyncio.sleep(random.uniform(0, _BACKOFF_S_MAX * attempt))  # noqa: S311
-        return await self._send(items, postings)
+        return await until_settled(lambda: self._send(items, postings))
 
     async def _send(self, items: str, postings: Sequence[Posting]) -> list[Answer]:
         async with self._pool.connection() as connection:
