@@ -41,7 +41,7 @@ _STYLE: Final = """
            fill: var(--ink); }
     .title { font-size: 20px; font-weight: 600; } .section { font-weight: 600; }
     .soft { fill: var(--soft); font-size: 13px; } .number { font-variant-numeric: tabular-nums; }
-    .end { text-anchor: end; } .middle { text-anchor: middle; }
+    .end { text-anchor: end; }
     .ground { fill: var(--ground); stroke: var(--edge); } .track { fill: var(--track); }
     .server { fill: var(--server); } .postgres { fill: var(--postgres); }
     .redis { fill: var(--redis); } .load { fill: var(--load); }
@@ -111,7 +111,7 @@ def _users(
     if not names:
         return [], top
     most = max(sum(seen[name].cpu_us.values()) for name in names)
-    marks = [_text(_MARGIN, top + 18, "CPU microseconds for each payment", "section")]
+    marks = [_text(_MARGIN, top + 18, "CPU µs for each payment", "section")]
     x = float(_LEFT)
     for part in PARTS:
         marks += [
@@ -143,7 +143,8 @@ def _bars(verdicts: Sequence[Verdict], top: float) -> tuple[list[str], float]:
     middle = (left + right) / 2
     marks = [
         _text(_MARGIN, top + 18, "Ratios and their bars", "section"),
-        _text(middle, top + 18, "← misses the bar · passes it →", "soft middle"),
+        _text(middle - 10, top + 18, "← misses the bar", "soft end"),
+        _text(middle + 10, top + 18, "passes it →", "soft"),
     ]
     y = top + 32
     for one in shown:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Final
 
 from fluxpay.embedded.places import postgres_program
-from fluxpay.embedded.postgres import EmbeddedPostgres
 from tests.bench import usage
 from tests.bench.measures import Seen
 
@@ -39,17 +38,20 @@ ONE: Final = Script("same_rows.sql", 1)
 BATCH: Final = Script("same_rows_64.sql", 64)
 
 
-async def run(postgres: EmbeddedPostgres, script: Script, *, clients: int, seconds: float) -> Seen:
-    """Let so many clients commit as fast as they can."""
+async def run(script: Script, url: str, *, server_pid: int, clients: int, seconds: float) -> Seen:
+    """Let so many clients commit as fast as they can.
+
+    Args:
+        url: of the owner.
+        server_pid: the process whose descendants serve it.
+    """
     # Microseconds since the epoch: every run begins above where the one before has ended.
     base = time.time_ns() // 1000
     command = [str(postgres_program("pgbench")), "-n", "-M", "prepared", "-c", str(clients)]
     command += ["-j", str(min(clients, _THREADS_MAX)), "-T", str(max(1, round(seconds)))]
     command += ["-D", f"base={base}", "-D", "n=0", "-f", str(_HERE / script.file)]
-    before_s, own_before_s = usage.cpu_s([postgres.server.pid]), _children_s()
-    process = await asyncio.create_subprocess_exec(
-        *command, postgres.owner_url(), stdout=asyncio.subprocess.PIPE
-    )
+    before_s, own_before_s = usage.cpu_s([server_pid]), _children_s()
+    process = await asyncio.create_subprocess_exec(*command, url, stdout=asyncio.subprocess.PIPE)
     said = (await process.communicate())[0].decode()
     rate, done = _RATE.search(said), _DONE.search(said)
     if process.returncode != 0 or rate is None or done is None:
@@ -58,7 +60,7 @@ async def run(postgres: EmbeddedPostgres, script: Script, *, clients: int, secon
     return Seen(
         rate=float(rate[1]) * script.payments,
         cpu_us={
-            "postgres": 1e6 * (usage.cpu_s([postgres.server.pid]) - before_s) / payments,
+            "postgres": 1e6 * (usage.cpu_s([server_pid]) - before_s) / payments,
             "load": 1e6 * (_children_s() - own_before_s) / payments,
         },
         batch=float(script.payments),

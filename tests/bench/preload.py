@@ -88,7 +88,7 @@ def fill(url: str, tenants: list[str], payments: int, *, tell: Callable[[str], N
     loaded, told, started_s = 0, 0, perf_counter()
     with ThreadPoolExecutor(_LOADERS + 1) as pool:
         # Sealing follows behind, as the worker does.
-        sealing = pool.submit(_seal, url, payments)
+        sealing = pool.submit(seal, url, payments)
         for done in as_completed([pool.submit(_load, url, part) for part in parts]):
             loaded += done.result()
             if loaded * _STEPS // payments > told:
@@ -104,19 +104,20 @@ def fill(url: str, tenants: list[str], payments: int, *, tell: Callable[[str], N
     tell(f"preload: done, {_since(started_s)}")
 
 
-def _seal(url: str, payments: int) -> None:
+def seal(url: str, transfers: int) -> None:
+    """Seal so many transfers, waiting for those that are still being written."""
     sealed = 0
     with closing(psycopg2.connect(url)) as connection:
         connection.autocommit = True
         cursor = connection.cursor()
         # The plan is made once, while the tables are empty: it would read them whole for each row.
         cursor.execute("SET enable_seqscan = off")
-        while sealed < payments:
+        while sealed < transfers:
             cursor.execute("SELECT seal_ledger(%s)", (_SEALED_AT_ONCE,))
             row = cursor.fetchone()
-            sealed_now = 0 if row is None else int(row[0])
-            sealed += sealed_now
-            if sealed_now == 0:
+            assert row is not None
+            sealed += row[0]
+            if row[0] == 0:
                 sleep(_PAUSE_S)
 
 

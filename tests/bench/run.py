@@ -20,11 +20,10 @@ from typing import Final
 
 from tests.bench import balances, drawing, measures, table, variants
 from tests.bench.measures import Seen, Soak
-from tests.bench.stage import TENANTS, Stage, Wish, staged
+from tests.bench.stage import BALANCES, SOAK, TENANTS, Stage, Wish, staged
 from tests.bench.variants import VARIANTS, Variant
 from tests.e2e.serving import Customer, enroll
 
-BALANCES: Final = "balances"
 NAMES: Final = (*(one.name for one in VARIANTS), BALANCES)
 _FIRST_MINUTE_S: Final = 60.0
 
@@ -58,8 +57,11 @@ def tell(text: str) -> None:
 
 async def bench(directory: Path, plan: Plan) -> Result:
     """Let every variant have its turn in every round, then do what is done once."""
-    houses = frozenset(one.house for one in plan.chosen)
-    async with staged(directory, Wish(houses, plan.preload, plan.against), tell=tell) as stage:
+    houses = {one.house for one in plan.chosen}
+    houses |= {BALANCES} if plan.times_balances else set()
+    houses |= {SOAK} if plan.soak_s else set()
+    wish = Wish(frozenset(houses), plan.preload, plan.against)
+    async with staged(directory, wish, tell=tell) as stage:
         seeds = await variants.seed(stage)
         seen: dict[str, list[Seen]] = {one.name: [] for one in plan.chosen}
         for number in range(1, plan.rounds + 1):
@@ -93,13 +95,12 @@ async def soaked(stage: Stage, seconds: float) -> Soak:
 async def timed_balances(stage: Stage) -> dict[str, float]:
     """Median seconds of a balance on a short and on a long history."""
     customers: dict[str, Customer] = {}
-    (service,) = stage.houses["one"].services
+    (service,) = stage.houses[BALANCES].services
     for name, entries in balances.ENTRIES.items():
         tell(f"balances: writing a history of {entries:,} entries")
         customers[name] = await enroll(service)
-        await asyncio.to_thread(
-            balances.fill, stage.postgres.owner_url(), customers[name], entries=entries
-        )
+        url = stage.postgres.owner_url(BALANCES)
+        await asyncio.to_thread(balances.fill, url, customers[name], entries=entries)
     tell("balances: reading")
     return await balances.measure(service, customers)
 

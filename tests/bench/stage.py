@@ -36,7 +36,8 @@ _FRAUD_LIMITS: Final = [
         "velocity": {"count": _NEVER_REACHED, "window_s": 60},
     }
 ]
-EMPTY, PRELOADED, RIVAL = "fluxpay", "fluxpay_preloaded", "fluxpay_rival"
+BALANCES, SOAK = "balances", "soak"
+_EMPTY: Final = "fluxpay"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +109,16 @@ class _Opened:
     valkey: EmbeddedValkey
     log: int
 
-    def database(self, name: str) -> Database:
+    def database(self, name: str, *, migrated: bool = True) -> Database:
         """An empty database."""
-        if name != EMPTY:
+        if name != _EMPTY:
             with closing(psycopg2.connect(self.postgres.owner_url("postgres"))) as connection:
                 connection.autocommit = True
                 connection.cursor().execute(f"CREATE DATABASE {name}")
-        return Database(self.postgres.owner_url(name), self.postgres.app_url(name), name)
+        owner_url = self.postgres.owner_url(name)
+        if migrated:
+            migrate(owner_url, report=lambda _: None)
+        return Database(owner_url, self.postgres.app_url(name), name)
 
     async def serve(self, database: Database, **given: Any) -> Service:
         """One more service process."""
@@ -124,13 +128,11 @@ class _Opened:
 
 
 async def _houses(opened: _Opened, wish: Wish, *, tell: Callable[[str], None]) -> dict[str, House]:
-    houses: dict[str, House] = {}
-    database = opened.database(EMPTY)
-    migrate(database.owner_url, report=lambda _: None)
+    database = opened.database(_EMPTY)
     tell("starting the service, making 100 tenants")
     first = await opened.serve(database)
     customers = await _enrolled(first)
-    houses["one"] = House((first,), customers)
+    houses = {"one": House((first,), customers)}
     if "two" in wish.houses:
         one = await opened.serve(database)
         port = one.api_url.rpartition(":")[2]
@@ -138,23 +140,25 @@ async def _houses(opened: _Opened, wish: Wish, *, tell: Callable[[str], None]) -
     if "unbatched" in wish.houses:
         alone = await opened.serve(database, FLUXPAY_COMMIT_BATCH_MAX="1")
         houses["unbatched"] = House((alone,), customers)
-    if "rival" in wish.houses and wish.rival is not None:
+    if SOAK in wish.houses:
+        houses[SOAK] = House((await opened.serve(database),), customers)
+    if BALANCES in wish.houses:
+        houses[BALANCES] = House((await opened.serve(opened.database("balances")),), [])
+    if wish.rival is not None:
         houses["rival"] = await _rival(opened, wish.rival)
-    if "preloaded" not in wish.houses:
-        return houses
-    loaded = opened.database(PRELOADED)
-    migrate(loaded.owner_url, report=lambda _: None)
-    service = await opened.serve(loaded)
-    houses["preloaded"] = House((service,), await _enrolled(service))
-    tenants = [one.tenant_id for one in houses["preloaded"].customers]
-    await asyncio.to_thread(preload.fill, loaded.owner_url, tenants, wish.payments, tell=tell)
+    if "preloaded" in wish.houses:
+        loaded = opened.database("preloaded")
+        service = await opened.serve(loaded)
+        houses["preloaded"] = House((service,), await _enrolled(service))
+        tenants = [one.tenant_id for one in houses["preloaded"].customers]
+        await asyncio.to_thread(preload.fill, loaded.owner_url, tenants, wish.payments, tell=tell)
     return houses
 
 
 async def _rival(opened: _Opened, checkout: Path) -> House:
     """The service of another checkout, on a database that it has migrated itself."""
     program = str(checkout / ".venv/bin/fluxpay")
-    database = opened.database(RIVAL)
+    database = opened.database("rival", migrated=False)
     process = await asyncio.create_subprocess_exec(
         program, "migrate", env={"FLUXPAY_OWNER_DATABASE_URL": database.owner_url}
     )

@@ -15,7 +15,7 @@ import aiohttp
 from tests.bench import pgbench, usage
 from tests.bench.load import Job
 from tests.bench.measures import Seen
-from tests.bench.stage import House, Stage
+from tests.bench.stage import SOAK, House, Stage
 from tests.e2e.serving import Service
 
 CONNECTIONS: Final = 64
@@ -95,13 +95,13 @@ async def measure(
         capacity: payments a second that the service has just taken.
     """
     match variant.does:
-        case "bare":
+        case "bare" | "bare batch":
             return await pgbench.run(
-                stage.postgres, pgbench.ONE, clients=variant.width, seconds=seconds
-            )
-        case "bare batch":
-            return await pgbench.run(
-                stage.postgres, pgbench.BATCH, clients=variant.width, seconds=seconds
+                pgbench.ONE if variant.does == "bare" else pgbench.BATCH,
+                stage.postgres.owner_url(),
+                server_pid=stage.postgres.server.pid,
+                clients=variant.width,
+                seconds=seconds,
             )
         case "empty":
             return await _ask_nothing(stage, seconds=seconds)
@@ -145,8 +145,8 @@ async def _ask(job: Job, variant: Variant, house: House, seeds: Seeds, *, capaci
 
 
 async def soak(stage: Stage, *, seconds: float, first_s: float) -> tuple[float, float]:
-    """Load the first service for a long time: megabytes after a while, and at the end."""
-    house = stage.houses["one"]
+    """Load a fresh service for a long time: megabytes after a while, and at the end."""
+    house = stage.houses[SOAK]
     keys = [one.api_key for one in house.customers]
     job = Job(_address(house), keys=keys, prefix="soak", seconds=seconds, warm_s=0.0)
     loading = asyncio.create_task(_load(job, status="201"))
