@@ -105,35 +105,41 @@ async def timed_balances(stage: Stage) -> dict[str, float]:
     return await balances.measure(service, customers)
 
 
-def plan_of(arguments: Sequence[str] | None = None) -> Plan:
-    """Read the command line."""
+def options() -> argparse.ArgumentParser:
+    """What the command line understands."""
     parser = argparse.ArgumentParser(
         prog="make bench", description="FluxPay against the bare database, in ratios of one run."
     )
     parser.add_argument("--only", metavar="NAMES", help=f"some of: {'; '.join(NAMES)}")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=4, help="of each variant in each round")
+    parser.add_argument("--seconds", type=float, default=3, help="of each variant in each round")
     parser.add_argument("--preload", type=int, default=5_000_000, help="payments; 0 is none")
     parser.add_argument("--soak", type=float, default=0, help="seconds at capacity, at the end")
     parser.add_argument("--against", type=Path, help="another checkout, set up: measured as rival")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def plan_of(arguments: Sequence[str] | None = None) -> Plan:
+    """Read the command line."""
+    parser = options()
+    given = parser.parse_args(arguments)
     wanted = set(NAMES)
-    if options.only is not None:
-        wanted = {name.strip() for name in options.only.split(";")}
+    if given.only is not None:
+        wanted = {name.strip() for name in given.only.split(";")}
         if unknown := wanted - set(NAMES):
             parser.error(f"there is no variant {', '.join(sorted(unknown))}")
         wanted |= {before for name, before in variants.NEEDS.items() if name in wanted}
-    wanted -= set() if options.preload else {"preloaded"}
-    wanted |= {"rival"} if options.against else set()
-    wanted -= set() if options.against else {"rival"}
+    wanted -= set() if given.preload else {"preloaded"}
+    wanted |= {"rival"} if given.against else set()
+    wanted -= set() if given.against else {"rival"}
     return Plan(
         chosen=tuple(one for one in VARIANTS if one.name in wanted),
-        rounds=options.rounds,
-        seconds=options.seconds,
-        preload=options.preload,
-        soak_s=options.soak,
+        rounds=given.rounds,
+        seconds=given.seconds,
+        preload=given.preload,
+        soak_s=given.soak,
         times_balances=BALANCES in wanted,
-        against=options.against,
+        against=given.against,
     )
 
 

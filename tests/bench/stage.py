@@ -160,7 +160,10 @@ async def _rival(opened: _Opened, checkout: Path) -> House:
     program = str(checkout / ".venv/bin/fluxpay")
     database = opened.database("rival", migrated=False)
     process = await asyncio.create_subprocess_exec(
-        program, "migrate", env={"FLUXPAY_OWNER_DATABASE_URL": database.owner_url}
+        program,
+        "migrate",
+        env={"FLUXPAY_OWNER_DATABASE_URL": database.owner_url},
+        stdout=asyncio.subprocess.DEVNULL,
     )
     if await process.wait() != 0:
         raise SystemExit(f"bench: {program} migrate failed")
