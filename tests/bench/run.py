@@ -153,6 +153,9 @@ def report(plan: Plan, result: Result, *, directory: Path) -> None:
     if "rival" in medians and "create" in medians:
         ratio = medians["create"].rate / medians["rival"].rate
         print(f"\nthis checkout ÷ the other: {ratio:.3f}")
+    if (soak := result.soak) is not None:
+        told = f"{soak.end_mb:.0f} MB, {soak.growth_percent:+.1f} % since the first minute"
+        print(f"\nmemory after {soak.minutes:.1f} minutes: {told}")
     balance_ratios = {}
     if (seen_s := result.balances_s) is not None:
         for when in ("now", "past"):

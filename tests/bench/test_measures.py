@@ -91,10 +91,14 @@ def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
 
 @pytest.mark.parametrize(
     ("soak", "expected"),
-    [(Soak(10, 100.0, 104.9), [True, True]), (Soak(10, 140.0, 151.0), [False, False])],
+    [
+        (Soak(10, 100.0, 104.9), [True, True]),
+        (Soak(10, 140.0, 151.0), [False, False]),
+        (Soak(9.9, 100.0, 101.0), [None, None]),
+    ],
 )
-def test_memory_has_a_bar_for_its_size_and_one_for_its_growth(
-    soak: Soak, expected: list[bool]
+def test_memory_has_two_bars_and_less_than_ten_minutes_prove_neither(
+    soak: Soak, expected: list[bool | None]
 ) -> None:
     assert expected == [one.is_met for one in measures.verdicts({}, soak)[-2:]]
 
