@@ -32,12 +32,14 @@ def fluxpay(*arguments: str, database: Database) -> subprocess.CompletedProcess[
     )
 
 
-def rows(database: Database, *, of_tenant: str) -> dict[str, tuple[int, float]]:
+def rows(
+    database: Database, *, of_tenant: str, tables: tuple[str, ...] = TABLES
+) -> dict[str, tuple[int, float]]:
     """How many rows each table has for these tenants, and how many bytes one takes."""
     found = {}
     with closing(psycopg2.connect(database.owner_url)) as connection:
         cursor = connection.cursor()
-        for table in TABLES:
+        for table in tables:
             cursor.execute(
                 f"SELECT count(*), coalesce(avg(pg_column_size(t.*)), 0) FROM {table} t "
                 f"WHERE tenant_id LIKE '{of_tenant}%'"
@@ -55,6 +57,8 @@ async def test_a_preloaded_history_is_as_sound_as_one_that_was_paid(
         tenants = [(await enroll(service)).tenant_id for _ in range(3)]
     told: list[str] = []
     await asyncio.to_thread(preload.fill, database.owner_url, tenants, 301, tell=told.append)
+    ((sealed, _),) = rows(database, of_tenant="ten_", tables=("sealed_transfers",)).values()
+    assert 301 == sealed
     verified = fluxpay("verify", database=database)
     assert (0, "books are sound: 3 tenants, 301 payments, 301 transfers") == (
         verified.returncode,
