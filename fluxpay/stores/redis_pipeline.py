@@ -31,7 +31,7 @@ from redis.exceptions import (
 )
 
 from fluxpay.stores.breaker import Breaker
-from fluxpay.stores.patience import patience
+from fluxpay.stores.patience import Patience
 from fluxpay.stores.redis_client import RedisClient, connect
 from fluxpay.stores.redis_lines import Packed, Word, lines_to
 
@@ -206,7 +206,7 @@ class TurnPipeline:
 
     async def _travel(self, commands: list[_Command], *, probe: bool) -> None:
         try:
-            async with patience(self._timeout_s):
+            with Patience(self._timeout_s):
                 if probe:
                     # A connection that looks alive may lead nowhere, or to a former primary.
                     await self._lines.renew()

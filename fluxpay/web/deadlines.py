@@ -12,6 +12,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Self
 
+from fluxpay.stores.patience import Interruption
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -61,25 +63,14 @@ class Deadlines:
 class Deadline:
     """The limit on one block. `Deadlines.limit` makes it."""
 
-    __slots__ = ("_cancelling", "_has_passed", "_owner", "_task")
-
-    _task: asyncio.Task[object]
-    _cancelling: int
+    __slots__ = ("_interruption", "_owner")
 
     def __init__(self, owner: Deadlines) -> None:
         self._owner = owner
-        self._has_passed = False
 
     def __enter__(self) -> Self:
-        """Let the time start.
-
-        Raises:
-            RuntimeError: No task is running, so there is nobody to cancel.
-        """
-        task = asyncio.current_task()
-        if task is None:
-            raise RuntimeError("a deadline needs a task")
-        self._task, self._cancelling = task, task.cancelling()
+        """Let the time start."""
+        self._interruption = Interruption()
         self._owner.begin(self)
         return self
 
@@ -95,12 +86,7 @@ class Deadline:
             TimeoutError: It was over before the block was.
         """
         self._owner.end(self)
-        if not self._has_passed:
-            return
-        # Somebody else may have cancelled the task as well, and then that is what happened.
-        is_ours = self._task.uncancel() <= self._cancelling
-        if is_ours and kind is asyncio.CancelledError:
-            raise TimeoutError from error
+        self._interruption.settle(error)
 
     def pause(self) -> None:
         """Wait for somebody else, on their time."""
@@ -108,10 +94,9 @@ class Deadline:
 
     def resume(self) -> None:
         """Let the whole time start anew."""
-        if not self._has_passed:
+        if not self._interruption.has_happened:
             self._owner.begin(self)
 
     def pass_(self) -> None:
-        """Cancel the block: its time is over."""
-        self._has_passed = True
-        self._task.cancel()
+        """Stop the block: its time is over."""
+        self._interruption.happen()
