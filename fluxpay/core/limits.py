@@ -47,8 +47,10 @@ class Quota:
 
     def ceiling(self, previous: int) -> int:
         """The most this window may hold, given how many the one before held."""
+        if self.burst is None:
+            return self.requests
         unused = max(0, self.requests - previous)
-        return self.requests + min(unused, (self.burst or self.requests) - self.requests)
+        return self.requests + min(unused, self.burst - self.requests)
 
 
 DEFAULT_QUOTA: Final = Quota(name="default", requests=6000, window_s=60)

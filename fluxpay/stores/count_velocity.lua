@@ -26,33 +26,33 @@ local function slice(base, length_ms)
   return base .. '/' .. string.format('%.0f', (now_ms - now_ms % length_ms) / length_ms)
 end
 
-local function add(key, amount, length_ms)
-  -- Only the first payment of a slice finds its own amount; the end is set in the same call.
-  local first = redis.call('EXISTS', key) == 0
+local function add(key, known, amount, length_ms)
   redis.call('INCRBY', key, amount)
-  if first then
+  -- The first payment of a slice found no counter; its end is set in the same call.
+  if not known then
     redis.call('PEXPIRE', key, string.format('%.0f', 2 * length_ms))
   end
 end
 
-local count, volume_minor = 0, 0
+local counted, summed = false, false
 local velocity_key, volume_key
 
 if count_max then
   velocity_key = slice(KEYS[1], window_ms)
-  count = tonumber(redis.call('GET', velocity_key) or '0')
+  counted = redis.call('GET', velocity_key)
 end
 if volume_minor_max then
   volume_key = slice(KEYS[2], DAY_MS)
-  volume_minor = tonumber(redis.call('GET', volume_key) or '0')
+  summed = redis.call('GET', volume_key)
 end
+local count, volume_minor = tonumber(counted or '0'), tonumber(summed or '0')
 
 local over = (count_max and count + 1 > count_max)
   or (volume_minor_max and volume_minor + tonumber(amount_minor) > volume_minor_max)
 
 if not over then
-  if velocity_key then add(velocity_key, '1', window_ms) end
-  if volume_key then add(volume_key, amount_minor, DAY_MS) end
+  if velocity_key then add(velocity_key, counted, '1', window_ms) end
+  if volume_key then add(volume_key, summed, amount_minor, DAY_MS) end
 end
 
 return {count, volume_minor}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_RECORD: Final = PROCESS.effects.record
+_RECORD: Final = PROCESS.effect_answered
 
 
 async def drive(step: Step[T], world: "World") -> T:

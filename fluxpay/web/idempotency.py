@@ -24,9 +24,9 @@ from fluxpay.core.idempotency import (
 )
 from fluxpay.core.problems import PROBLEMS, Code, Refused
 from fluxpay.web.body import Limits, read_document
-from fluxpay.web.context import CLAIM, DOCUMENT, PRINCIPAL, REFUSED, ROUTE
+from fluxpay.web.context import CLAIM, DOCUMENT, PRINCIPAL, ROUTE
 from fluxpay.web.driver import drive
-from fluxpay.web.problems import CONTENT_TYPE, respond
+from fluxpay.web.problems import CONTENT_TYPE, refusal_of, respond
 from fluxpay.web.strict_json import canonical
 from fluxpay.web.telemetry import Metrics
 from fluxpay.web.turnstile import Turnstile
@@ -134,12 +134,12 @@ async def _answer(
 def _result(response: web.StreamResponse) -> str:
     if REPLAYED_HEADER in response.headers:
         return "replayed_database"
-    refused = response.get(REFUSED)
+    refused = refusal_of(response)
     return "new" if refused is None else _RESULT_OF_REFUSAL.get(refused.code, "new")
 
 
 def _is_final(response: web.Response) -> bool:
-    refused = response.get(REFUSED)
+    refused = refusal_of(response)
     if refused is not None:
         return PROBLEMS[refused.code].stored
     return response.status in _SUCCESS

@@ -14,8 +14,9 @@ from aiohttp.typedefs import Handler, Middleware
 
 from fluxpay.core.payments import CaptureMode
 from fluxpay.core.problems import Code
-from fluxpay.web.context import DOCUMENT, REFUSED, ROUTE
+from fluxpay.web.context import DOCUMENT, ROUTE
 from fluxpay.web.idempotency import REPLAYED_HEADER
+from fluxpay.web.problems import refusal_of
 from fluxpay.web.telemetry import Metrics
 
 _PAYMENTS: Final = ("POST", "/v1/payments")
@@ -56,7 +57,7 @@ def payment_outcomes(metrics: Metrics) -> Middleware:
             outcome = _outcome(request, response, success)
         finally:
             metrics.payment_ended(outcome, _currency(request, response))
-        refused = response.get(REFUSED)
+        refused = refusal_of(response)
         if refused is not None and refused.code is Code.FRAUD_REJECTED:
             metrics.fraud_rejected(str(dict(refused.members)["rule"]))
         return response
@@ -67,7 +68,7 @@ def payment_outcomes(metrics: Metrics) -> Middleware:
 def _outcome(request: web.Request, response: web.StreamResponse, success: str) -> str:
     if REPLAYED_HEADER in response.headers:
         return "replayed"
-    refused = response.get(REFUSED)
+    refused = refusal_of(response)
     if refused is None:
         return "authorized" if _is_authorization(request) else success
     if refused.code is Code.FRAUD_REJECTED:

@@ -18,6 +18,7 @@ from fluxpay.web.tracing import new_trace_id, trace_of
 
 CONTENT_TYPE: Final = "application/problem+json"
 _RETRY_AFTER_S: Final = 1
+_REFUSED_FROM: Final = 400
 
 # After these the rest of the request may still be on its way, or cannot be told from the next
 # one: the connection is of no more use.
@@ -62,6 +63,11 @@ def respond(
     if refused.code in _ENDS_CONNECTION:
         response.force_close()
     return response
+
+
+def refusal_of(response: web.StreamResponse) -> Refused | None:
+    """The decision behind an answer, if it is a problem."""
+    return response.get(REFUSED) if response.status >= _REFUSED_FROM else None
 
 
 def write(refused: Refused, request: web.BaseRequest | None) -> bytes:

@@ -190,6 +190,9 @@ def _check_nothing_was_sent(request: web.BaseRequest) -> None:
 
 
 def _presentable(answer: object, request: web.BaseRequest) -> web.StreamResponse:
+    if type(answer) is web.Response:
+        # Nearly always; aiohttp's classes are abstract ones, which makes asking for them slow.
+        return answer
     if isinstance(answer, web.HTTPException):
         return from_http_exception(answer, request)
     if isinstance(answer, web.StreamResponse):

@@ -49,12 +49,12 @@ TRACE: Final[web.RequestKey[Trace]] = web.RequestKey("TRACE", Trace)
 
 def trace_of(request: web.BaseRequest) -> Trace:
     """Give the ids of a request; the first call makes them."""
-    known: Trace | None = request.get(TRACE)
-    if known is not None:
-        return known
-    made = _begin(request)
-    request[TRACE] = made
-    return made
+    # Not `get`: a mapping's own is a function in Python, called three times a request.
+    try:
+        return request[TRACE]
+    except KeyError:
+        made = request[TRACE] = _begin(request)
+        return made
 
 
 def new_trace_id() -> str:
@@ -70,11 +70,13 @@ def _begin(request: web.BaseRequest) -> Trace:
         parent = trace.get_current_span(_PROPAGATOR.extract(headers)).get_span_context()
         if parent.is_valid:
             trace_id, is_sampled = f"{parent.trace_id:032x}", parent.trace_flags.sampled
+    trace_id = trace_id or new_trace_id()
     request_id = headers.get(_REQUEST_ID_HEADER)
     if request_id is None or _REQUEST_ID.fullmatch(request_id) is None:
-        request_id = new_trace_id()
+        # A client that names nothing finds the request by one id, wherever it looks.
+        request_id = trace_id
     return Trace(
-        trace_id=trace_id or new_trace_id(),
+        trace_id=trace_id,
         span_id=f"{_IDS.generate_span_id():016x}",
         request_id=request_id,
         is_sampled=is_sampled,

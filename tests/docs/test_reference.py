@@ -171,7 +171,7 @@ def _exported() -> dict[str, tuple[str, set[str]]]:
     metrics.rate_limited("/")
     metrics.fraud_rejected("velocity")
     metrics.batch_committed(1)
-    metrics.effects.record(get_args(AnyEffect)[0], 0.001)
+    metrics.effect_answered(get_args(AnyEffect)[0], 0.001)
     text, _ = metrics.exposition("")
     found: dict[str, tuple[str, set[str]]] = {}
     for family in text_string_to_metric_families(text.decode()):
