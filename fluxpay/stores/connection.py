@@ -74,9 +74,14 @@ class Connection:
         return status != extensions.TRANSACTION_STATUS_IDLE
 
     @property
+    def at_rest(self) -> bool:
+        """Whether the session is alive, as far as we were told, and outside a transaction."""
+        return not (self.broken or self.in_transaction)
+
+    @property
     def reusable(self) -> bool:
         """Whether a next borrower finds the session alive and at rest."""
-        return not (self.broken or self.in_transaction or self._wire.has_spoken_unasked())
+        return self.at_rest and not self._wire.has_spoken_unasked()
 
     async def fetch_all(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         """Run one or several statements in one round trip, and return the last one's rows.

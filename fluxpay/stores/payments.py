@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from fluxpay.stores.pool import Pool
 
 _AS_TENANT: Final = "SELECT set_config('fluxpay.tenant', %s, true);\n"
+# The function sets the tenant itself.
+_FIND: Final = f"SELECT {payment_rows.PAYMENT_COLUMNS} FROM find_payment(%s, %s)"  # noqa: S608 - our own column names
 _COLUMNS: Final = "SELECT " + payment_rows.PAYMENT_COLUMNS + " FROM payments"  # noqa: S608 - our own column names
 _REFUNDS: Final = (
     "SELECT "  # noqa: S608 - our own column names
@@ -56,9 +58,9 @@ class Payments:
 
     async def find(self, effect: FindPayment) -> Payment | None:
         """Read one payment."""
-        sql = f"{_COLUMNS} WHERE tenant_id = %s AND id = %s"
-        rows = await self._read(effect.tenant_id, sql, (effect.tenant_id, effect.payment_id))
-        return payment_rows.payment(rows[0]) if rows else None
+        async with self._pool.connection() as connection:
+            row = await connection.fetch_one(_FIND, (effect.tenant_id, effect.payment_id))
+        return None if row is None else payment_rows.payment(row)
 
     async def list(self, effect: ListPayments) -> tuple[Payment, ...]:
         """Read a page of payments, newest first."""

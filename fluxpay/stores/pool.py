@@ -204,7 +204,8 @@ class Pool:
         while self._resting and self._resting[0].expires_at <= now:
             self._resting.pop(0).connection.close()
         connection = member.connection
-        if self._closing or member.expires_at <= now or not connection.reusable:
+        # Whether the server has spoken meanwhile is asked by the next borrower, and only then.
+        if self._closing or member.expires_at <= now or not connection.at_rest:
             connection.close()
         else:
             self._resting.append(member)

@@ -41,7 +41,8 @@ __all__ = ["RedisUnavailable", "Script", "TurnPipeline", "Word", "connect"]
 IN_FLIGHT_MAX: Final = 2
 """Pipelines on their way at once; each has a connection of its own."""
 
-_COMMANDS_MAX: Final = 512  # A longer pipeline would hold up the loop when its replies are read.
+# A longer pipeline would hold up the loop when its replies are read.
+COMMANDS_MAX: Final = 512
 _QUEUE_MAX: Final = 10_000
 _PAUSE_S: Final = 1.0
 
@@ -89,6 +90,8 @@ class TurnPipeline:
         client: Made by `connect`; its time limit holds for each pipeline as a whole, connecting
             included. It is closed with the pipeline.
         on_change: Told True when Redis is given up and False when it answers again.
+        commands_max: The most commands of one pipeline.
+        in_flight_max: The most pipelines on their way at once.
     """
 
     def __init__(
@@ -96,7 +99,11 @@ class TurnPipeline:
         client: RedisClient,
         *,
         on_change: Callable[[bool], None] = lambda _: None,
+        commands_max: int = COMMANDS_MAX,
+        in_flight_max: int = IN_FLIGHT_MAX,
     ) -> None:
+        self._commands_max = commands_max
+        self._in_flight_max = in_flight_max
         self._lines = lines_to(client.redis)
         self._timeout_s = client.timeout_s
         self._breaker = Breaker(pause_s=_PAUSE_S, on_change=on_change)
@@ -182,15 +189,15 @@ class TurnPipeline:
         self._flush_soon()
 
     def _flush_soon(self) -> None:
-        if self._flush_is_due or not self._queue or len(self._flights) >= IN_FLIGHT_MAX:
+        if self._flush_is_due or not self._queue or len(self._flights) >= self._in_flight_max:
             return
         self._flush_is_due = True
         asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
         self._flush_is_due = False
-        while self._queue and len(self._flights) < IN_FLIGHT_MAX:
-            commands = list(islice(self._queue, _COMMANDS_MAX))
+        while self._queue and len(self._flights) < self._in_flight_max:
+            commands = list(islice(self._queue, self._commands_max))
             for _ in commands:
                 self._queue.popleft()
             # While the breaker is open, the queue holds nothing but its probe.

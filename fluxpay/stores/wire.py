@@ -29,6 +29,8 @@ import aiopg
 import psycopg2
 from psycopg2 import extensions
 
+from fluxpay.stores.patience import Patience
+
 
 class Wire(aiopg.Connection):
     """One libpq connection in non-blocking mode; `established` completes the connect.
@@ -144,7 +146,10 @@ class Wire(aiopg.Connection):
     async def _poll(self, waiter: "asyncio.Future[None]", timeout: float) -> None:  # noqa: ASYNC109 - aiopg's cursor calls it so
         self._ready(self._weakref)
         try:
-            async with asyncio.timeout(timeout or None):
+            if timeout:
+                with Patience(timeout):
+                    await waiter
+            else:
                 await waiter
         except (asyncio.CancelledError, TimeoutError):
             # The reply may still come: this connection can never be told apart from the next

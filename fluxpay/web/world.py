@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from fluxpay.core import effects
 from fluxpay.stores.batch_writer import BatchWriter
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
+# As many connections as a service that sends each command by itself would pool.
+_ALONE_IN_FLIGHT_MAX: Final = 16
+
 
 class World:
     """Answers effects from Postgres, Redis and this process's memory; `open` makes it."""
@@ -60,7 +63,11 @@ class World:
             on_batch=on_batch,
         )
         redis = connect(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
-        self._redis = TurnPipeline(redis, on_change=on_degraded)
+        # Who switches batching off, to see what it is worth, means that of Redis commands as well.
+        alone = {"commands_max": 1, "in_flight_max": _ALONE_IN_FLIGHT_MAX}
+        self._redis = TurnPipeline(
+            redis, on_change=on_degraded, **(alone if settings.commit_batch_max == 1 else {})
+        )
         payments, tenants = Payments(self._readers), Tenants(self._readers)
         books = Books(self._readers)
         transfers = Transfers(self._readers)

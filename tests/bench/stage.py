@@ -138,7 +138,11 @@ async def _houses(opened: _Opened, wish: Wish, *, tell: Callable[[str], None]) -
         port = one.api_url.rpartition(":")[2]
         houses["two"] = House((one, await opened.serve(database, FLUXPAY_PORT=port)), customers)
     if "unbatched" in wish.houses:
-        alone = await opened.serve(database, FLUXPAY_COMMIT_BATCH_MAX="1")
+        # Writers as a service would pool that commits each payment by itself: one would wait for
+        # every flush, and make the comparison too easy.
+        alone = await opened.serve(
+            database, FLUXPAY_COMMIT_BATCH_MAX="1", FLUXPAY_COMMIT_WRITERS="8"
+        )
         houses["unbatched"] = House((alone,), customers)
     if SOAK in wish.houses:
         houses[SOAK] = House((await opened.serve(database),), customers)
