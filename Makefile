@@ -7,9 +7,10 @@ MAKEFLAGS += --no-builtin-rules
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: setup dev test check bench lock help
+.PHONY: setup dev test check bench lock crd help
 
 BIN := .venv/bin
+CRD := charts/fluxpay/files/crds/tenants.fluxpay.io.yaml
 ARGS ?=
 
 help:
@@ -19,6 +20,7 @@ help:
 	@echo 'make check           formatter, linters, layers, types, core and simulation tests'
 	@echo 'make bench [ARGS=…]  measure, print one table, write bench.json'
 	@echo 'make lock  [ARGS=…]  write requirements.lock anew (ARGS=--upgrade for newer releases)'
+	@echo 'make crd             write the definition of Tenant anew, from its models'
 
 setup:
 	@sh -c "$$SETUP"
@@ -46,6 +48,10 @@ lock: setup
 	    --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
 	    --no-emit-find-links --custom-compile-command 'make lock' --output-file requirements.lock $(ARGS)
 	@echo 'lock: wrote requirements.lock'
+
+crd: setup
+	@$(BIN)/python -m fluxpay_operator.crd > $(CRD).new && mv $(CRD).new $(CRD)
+	@echo 'crd: wrote $(CRD)'
 
 # ---- the set-up --------------------------------------------------------------------------------
 # The stamp holds what was installed and where, and is written last: an interrupted set-up leaves

@@ -44,6 +44,7 @@ class _Model(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """Left out where nothing is known, so that a status shows only what is."""
 
 
+Generation = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 Instant = Annotated[str, Meta(max_length=30, extra=noted(form="date-time"))]
 Prefix = Annotated[str, Meta(max_length=34, description="The part of the key that may be shown.")]
 KeyId = Annotated[str, Meta(max_length=30, description="The key's id in FluxPay, `key_…`.")]
@@ -67,7 +68,7 @@ class Condition(_Model, frozen=True, kw_only=True):
         str, Meta(max_length=MESSAGE_CHARS_MAX, description="Why, in words for people.")
     ]
     observed_generation: Annotated[
-        int, Meta(ge=0, description="The `metadata.generation` this was said of.")
+        Generation, Meta(description="The `metadata.generation` this was said of.")
     ]
     last_transition_time: Annotated[
         Instant, Meta(description="When `status` last changed to what it is.")
@@ -131,7 +132,7 @@ class Status(_Model, frozen=True, kw_only=True):
     """What the operator last saw of the tenant."""
 
     observed_generation: (
-        Annotated[int, Meta(ge=0, description="The `metadata.generation` last acted on.")] | None
+        Annotated[Generation, Meta(description="The `metadata.generation` last acted on.")] | None
     ) = None
     tenant_id: (
         Annotated[
