@@ -7,7 +7,7 @@ MAKEFLAGS += --no-builtin-rules
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: setup dev test check bench lock crd help
+.PHONY: setup dev test tools check bench lock crd help
 
 BIN := .venv/bin
 CRD := charts/fluxpay/files/crds/tenants.fluxpay.io.yaml
@@ -17,6 +17,7 @@ help:
 	@echo 'make setup           make .venv and install FluxPay with all that its tests need'
 	@echo 'make dev   [ARGS=…]  run the whole service on embedded servers'
 	@echo 'make test  [ARGS=…]  run every test'
+	@echo 'make tools           build the programs of others that tests run, once; make test does it too'
 	@echo 'make check           formatter, linters, layers, types, core and simulation tests'
 	@echo 'make bench [ARGS=…]  measure, print one table, write bench.json'
 	@echo 'make lock  [ARGS=…]  write requirements.lock anew (ARGS=--upgrade for newer releases)'
@@ -30,7 +31,11 @@ dev: setup
 
 # The tests of one file share servers, so a file stays on one processor.
 test: setup
+	@$(BIN)/python -m tests.toolbox $(ARGS)
 	@$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile $(ARGS)
+
+tools: setup
+	@$(BIN)/python -m tests.toolbox
 
 # Fastest first, so that a slip is told within a second.
 check: setup
