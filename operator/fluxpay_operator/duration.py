@@ -10,7 +10,8 @@ from datetime import timedelta
 from typing import Final, Self
 
 PATTERN: Final = "^[0-9]{1,4}[smhd]$"
-CHARS_MAX: Final = 5
+CHARS_MAX: Final = 16
+"""More than any duration needs, so that a longer text is told by its pattern, not its length."""
 
 _TEXT: Final = re.compile(r"(?P<count>[0-9]{1,4})(?P<unit>[smhd])", re.ASCII)
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}

@@ -72,9 +72,18 @@ NETWORK: Final = Rule(
     "isCIDR(self) && cidr(self).masked() == cidr(self)",
     "must be a network in CIDR notation with its host bits zero, such as 10.0.0.0/8",
 )
+QUALIFIED: Final = Rule(
+    "self.all(key, key.matches('^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?"
+    "[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",
+    "keys must be names as Kubernetes wants them, such as example.com/owner",
+)
 OWN_PREFIX: Final = Rule(
-    "self.all(key, key.size() <= 317 && !key.contains('fluxpay.io/'))",
-    "keys may have at most 317 characters and no prefix of fluxpay.io, which the operator owns",
+    "self.all(key, !key.matches('^([a-z0-9.-]*[.])?fluxpay[.]io/'))",
+    "keys must not have the prefix fluxpay.io, which is the operator's own",
+)
+LABEL_VALUE: Final = Rule(
+    "self.matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$')",
+    "must be letters, digits, dots, hyphens and underscores, with a letter or digit at both ends",
 )
 HTTPS: Final = Rule(
     "isURL(self) && url(self).getScheme() == 'https' && url(self).getHost() != ''"

@@ -70,7 +70,7 @@ Label = Annotated[str, Meta(min_length=1, max_length=63, extra=noted(rules.LABEL
 CurrencyCode = Annotated[
     str,
     Meta(
-        max_length=3,
+        max_length=16,  # More than a code has, so that the rule tells what one looks like.
         description="A currency of ISO 4217, in capitals, such as EUR.",
         extra=noted(rules.CURRENCY),
     ),
@@ -252,15 +252,19 @@ class SecretTemplate(_Model, frozen=True, kw_only=True):
         | None
     ) = None
     labels: Annotated[
-        Mapping[str, Annotated[str, Meta(max_length=63)]],
-        Meta(max_length=32, description="Labels for every Secret.", extra=noted(rules.OWN_PREFIX)),
+        Mapping[str, Annotated[str, Meta(max_length=63, extra=noted(rules.LABEL_VALUE))]],
+        Meta(
+            max_length=32,
+            description="Labels for every Secret.",
+            extra=noted(rules.QUALIFIED, rules.OWN_PREFIX),
+        ),
     ] = {}
     annotations: Annotated[
         Mapping[str, Annotated[str, Meta(max_length=1024)]],
         Meta(
             max_length=32,
             description="Annotations for every Secret.",
-            extra=noted(rules.OWN_PREFIX),
+            extra=noted(rules.QUALIFIED, rules.OWN_PREFIX),
         ),
     ] = {}
 
@@ -308,7 +312,7 @@ class Spec(_Model, frozen=True, kw_only=True):
         Annotated[
             str,
             Meta(
-                max_length=30,
+                max_length=64,
                 description="Adopts the tenant of this id, `ten_…`, instead of making a new one. "
                 "It can never be changed; on a running tenant it may be added if it equals "
                 "`status.tenantID`.",
