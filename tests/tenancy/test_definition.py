@@ -12,11 +12,10 @@ import yaml
 from msgspec import Meta
 
 from fluxpay_operator.crd import definition, manifest
+from fluxpay_operator.key_specs import KeySpec, RotationPolicy
 from fluxpay_operator.schema import Unbounded, schema_of
 from fluxpay_operator.spec import (
     InvalidSpec,
-    KeySpec,
-    RotationPolicy,
     Spec,
     WantedState,
     parse_spec,
