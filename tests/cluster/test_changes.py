@@ -83,6 +83,15 @@ def test_the_id_in_the_status_never_changes(kubectl: Kubectl) -> None:
     assert "a tenant keeps its id for life" in told.err
 
 
+def test_a_reason_is_one_word(kubectl: Kubectl) -> None:
+    name = made(kubectl)
+    (first, *rest) = bookshop().conditions
+    wordy = msgspec.structs.replace(first, reason="All is well")
+    told = status_patched(kubectl, name, Status(conditions=(wordy, *rest)))
+    assert 1 == told.code
+    assert "must be one word in CamelCase" in told.err
+
+
 def test_all_the_rest_may_change(kubectl: Kubectl) -> None:
     name = made(kubectl)
     spec = example("live-full")["spec"]

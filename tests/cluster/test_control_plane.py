@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 from tests.cluster.accounts import account_user, act_as
 from tests.cluster.control_plane import ControlPlane, Request
 from tests.cluster.kubectl import Kubectl
+from tests.embedded.processes import await_nobody_below, pids_below
+from tests.toolbox.places import ROOT
+
+# Starts both servers, says so, and then waits to be killed.
+PARENT = """
+import signal, sys
+from pathlib import Path
+from tests.cluster.control_plane import ControlPlane
+plane = ControlPlane.start(Path(sys.argv[1]))
+print("started", flush=True)
+signal.pause()
+"""
 
 
 def test_an_account_may_do_what_its_role_says_and_nothing_else(
@@ -49,3 +63,15 @@ def test_what_was_written_outlives_a_restart(tmp_path: Path) -> None:
         assert {"word": "kept"} == admin.get("configmap", "memory")["data"]
     finally:
         plane.stop()
+
+
+def test_nothing_outlives_the_process_that_started_it(tmp_path: Path) -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    with parent:
+        assert parent.stdout is not None
+        assert "started\n" == parent.stdout.readline()
+        assert 2 == len(pids_below(tmp_path))
+        parent.kill()
+    assert [] == await_nobody_below(tmp_path)
