@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests.cluster.control_plane import ControlPlane
 from tests.cluster.kubeconfig import write_kubeconfig
 from tests.cluster.kubectl import Kubectl
 
+PUBLISHED_S_MAX = 30
 DEFINITIONS = Path(__file__).parents[2] / "charts/fluxpay/files/crds"
 
 
@@ -29,6 +31,10 @@ def control_plane(bare_control_plane: ControlPlane) -> ControlPlane:
     admin = Kubectl(bare_control_plane.admin_kubeconfig, "default")
     admin.run("apply", f"--filename={DEFINITIONS}")
     admin.run("wait", "crd/tenants.fluxpay.io", "--for=condition=Established")
+    # The schema is published a moment after the definition is established.
+    deadline_s = time.monotonic() + PUBLISHED_S_MAX
+    while admin.ask("explain", "tenant.spec").code != 0 and time.monotonic() < deadline_s:
+        time.sleep(0.1)
     return bare_control_plane
 
 
