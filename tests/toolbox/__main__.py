@@ -2,6 +2,7 @@
 
 import sys
 
+from tests.toolbox.environments import make_environments
 from tests.toolbox.golang import BuildFailed
 from tests.toolbox.places import ROOT
 from tests.toolbox.supply import supply
@@ -12,6 +13,7 @@ def main(arguments: list[str]) -> int:
     """Build what is missing; tell in one line why it failed, if it did."""
     try:
         supply(needed_for(arguments, ROOT), sys.stderr)
+        make_environments(arguments, ROOT, sys.stderr)
     except BuildFailed as failure:
         print(f"tools: {failure}", file=sys.stderr)
         return 1

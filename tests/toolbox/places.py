@@ -27,6 +27,17 @@ def tools_folder() -> Path:
     return folder
 
 
+def concerns(arguments: list[str], folder: str, root: Path) -> bool:
+    """Tell whether a run with these arguments of pytest runs tests below a folder of the root."""
+    named = [argument.partition("::")[0] for argument in arguments]
+    paths = [(root / name).resolve() for name in named if name and (root / name).exists()]
+    return not paths or any(_overlap(path, root / folder) for path in paths)
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    return one.is_relative_to(other) or other.is_relative_to(one)
+
+
 def _is_writable(folder: Path) -> bool:
     try:
         folder.mkdir(parents=True, exist_ok=True)

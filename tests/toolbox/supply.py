@@ -49,7 +49,7 @@ def supply(wanted: Iterable[Tool], out: TextIO) -> None:
     if not missing:
         return
     folder = tools_folder()
-    with _alone(folder, out):
+    with alone(folder, out):
         # Whoever held the lock may have built them.
         missing = [one for one in missing if not _is_here(one)]
         go = find_go(folder, out) if missing else None
@@ -88,7 +88,7 @@ def _build(wanted: Tool, go: Go, folder: Path, out: TextIO) -> None:
 
 
 @contextmanager
-def _alone(folder: Path, out: TextIO) -> Iterator[None]:
+def alone(folder: Path, out: TextIO) -> Iterator[None]:
     """Hold the lock of the folder; it falls with the process."""
     with (folder / "lock").open("w") as lock:
         try:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tests.toolbox.places import concerns
+
 MODULES: Final = Path(__file__).with_name("modules")
 
 
@@ -78,6 +80,13 @@ _KUBERNETES_VERSION: Final = (
     "k8s.io/component-base/version.gitMinor={minor}",
 )
 
+# helm says on its own that it renders for a Kubernetes that is long gone.
+_RENDERED_FOR: Final = tuple(
+    f"helm.sh/helm/v3/pkg/{package}.k8sVersion{part}={number}"
+    for package in ("chartutil", "lint/rules")
+    for part, number in (("Major", 1), ("Minor", 37))
+)
+
 TOOLS: Final = (
     Tool(
         "etcd",
@@ -102,10 +111,24 @@ TOOLS: Final = (
         stamps=_KUBERNETES_VERSION,
         is_asset=True,
     ),
+    Tool(
+        "helm",
+        module="helm",
+        package="helm.sh/helm/v3/cmd/helm",
+        versioned_by="helm.sh/helm/v3",
+        stamps=("helm.sh/helm/v3/internal/version.version={version}", *_RENDERED_FOR),
+    ),
+    Tool(
+        "kube-score",
+        module="kube-score",
+        package="github.com/zegl/kube-score/cmd/kube-score",
+        versioned_by="github.com/zegl/kube-score",
+    ),
 )
 
 NEEDED_IN: Final = {
-    "tests/cluster": ("etcd", "kube-apiserver", "kubectl"),
+    "tests/chart": ("helm", "kube-score"),
+    "tests/cluster": ("etcd", "kube-apiserver", "kubectl", "helm"),
 }
 """Which tools the tests below a path need."""
 
@@ -118,16 +141,10 @@ def tool(name: str) -> Tool:
 
 def needed_for(arguments: list[str], root: Path) -> tuple[Tool, ...]:
     """The tools that a test run with these arguments of pytest needs; without a path, all."""
-    named = [argument.partition("::")[0] for argument in arguments]
-    paths = [(root / name).resolve() for name in named if name and (root / name).exists()]
     names = {
         name
         for tier, needed in NEEDED_IN.items()
-        if not paths or any(_overlap(path, root / tier) for path in paths)
+        if concerns(arguments, tier, root)
         for name in needed
     }
     return tuple(one for one in TOOLS if one.name in names)
-
-
-def _overlap(one: Path, other: Path) -> bool:
-    return one.is_relative_to(other) or other.is_relative_to(one)
