@@ -91,15 +91,27 @@ if [ -z "$${PIP_CACHE_DIR:-}$${XDG_CACHE_HOME:-}" ] \
 fi
 
 candidates="python3.14 python3.13 python3.12 python3.11 python3 python /usr/bin/python3"
-# Answers with the first Python new enough that can import the named modules. Asking it to run is
-# the test: a version manager may put names on PATH that start nothing.
+# Built with optimisations, as distributions and python.org do and version managers do not unless
+# they are told to: it serves a quarter more.
+optimized="sys.base_prefix == '/usr' or '--enable-optimizations' in (sysconfig.get_config_var('CONFIG_ARGS') or '')"
+# Answers with a Python new enough that can import the named modules: the one that was named, or
+# the first that is optimized, or the first. Asking it to run is the test: a version manager may
+# put names on PATH that start nothing.
 first_python() {
-    for candidate in "$${PYTHON:-}" $$candidates; do
-        [ -n "$$candidate" ] || continue
-        if "$$candidate" -c "import sys, venv$$1; sys.exit(sys.version_info < (3, 11))" 2>/dev/null; then
-            printf '%s' "$$candidate"
-            return 0
-        fi
+    suits() {
+        "$$1" -c "import sys, sysconfig, venv$$2; sys.exit(sys.version_info < (3, 11) or not ($$3))" 2>/dev/null
+    }
+    if [ -n "$${PYTHON:-}" ] && suits "$$PYTHON" "$$1" True; then
+        printf '%s' "$$PYTHON"
+        return 0
+    fi
+    for condition in "$$optimized" True; do
+        for candidate in $$candidates; do
+            if suits "$$candidate" "$$1" "$$condition"; then
+                printf '%s' "$$candidate"
+                return 0
+            fi
+        done
     done
     return 1
 }

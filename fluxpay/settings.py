@@ -89,7 +89,7 @@ class Settings:
     idempotency_ttl_s: int = 86_400
     log_level: str = "INFO"
     commit_batch_max: int = 32
-    commit_writers: int = 2
+    commit_writers: int = 1
     database_pool_max: int = 8
     redis_timeout_ms: int = 50
     request_timeout_s: int = 10
@@ -131,7 +131,7 @@ class Settings:
             idempotency_ttl_s=variables.number("IDEMPOTENCY_TTL_S", 86_400, at_most=2_592_000),
             log_level=variables.log_level(),
             commit_batch_max=variables.number("COMMIT_BATCH_MAX", 32, at_most=500),
-            commit_writers=variables.number("COMMIT_WRITERS", 2, at_most=16),
+            commit_writers=variables.number("COMMIT_WRITERS", 1, at_most=16),
             database_pool_max=variables.number("DATABASE_POOL_MAX", 8, at_most=1_000),
             redis_timeout_ms=variables.number("REDIS_TIMEOUT_MS", 50, at_most=10_000),
             request_timeout_s=variables.number("REQUEST_TIMEOUT_S", 10, at_most=300),

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 SECRET_ENTROPY_BYTES: Final = 24
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_BASE: Final = len(_ALPHABET)
+_PAIRS: Final = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
 _SECRET_CHARS: Final = 33
 _CHECKSUM_CHARS: Final = 6
 _TOKEN: Final = re.compile(
@@ -156,8 +158,9 @@ def _checksum(text: str) -> str:
 
 
 def _base62(value: int, width: int) -> str:
-    digits = []
-    for _ in range(width):
-        value, rest = divmod(value, 62)
-        digits.append(_ALPHABET[rest])
-    return "".join(reversed(digits))
+    # Two digits at a time: a checksum is worked out for every request.
+    pairs = []
+    for _ in range((width + 1) // 2):
+        value, rest = divmod(value, _BASE * _BASE)
+        pairs.append(_PAIRS[rest])
+    return "".join(reversed(pairs))[-width:]

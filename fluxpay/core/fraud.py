@@ -158,5 +158,5 @@ RULES: Final[tuple[Rule, ...]] = (AmountThreshold(), VelocityThreshold())
 
 def assess(signal: Signal, rules: Iterable[Rule]) -> Assessment:
     """Ask every rule."""
-    findings = (rule.evaluate(signal) for rule in rules)
-    return Assessment(tuple(finding for finding in findings if finding is not None))
+    findings = [rule.evaluate(signal) for rule in rules]
+    return Assessment(tuple([finding for finding in findings if finding is not None]))

@@ -107,7 +107,7 @@ class Throttled:
 def quotas_for(quotas: tuple[Quota, ...], *, method: str, route: str) -> tuple[Quota, ...]:
     """The quotas that hold for a route template; never none."""
     names = (None, route, f"{method} {route}")
-    return tuple(quota for quota in quotas if quota.route in names) or (DEFAULT_QUOTA,)
+    return tuple([quota for quota in quotas if quota.route in names]) or (DEFAULT_QUOTA,)
 
 
 def admits(quota: Quota, count: WindowCount) -> bool:
@@ -144,11 +144,10 @@ def retry_after_s(quota: Quota, count: WindowCount) -> int:
 def decide(quotas: tuple[Quota, ...], counts: tuple[WindowCount, ...]) -> Admitted | Throttled:
     """Admit the request if every quota does; otherwise name the one that keeps it longest."""
     pairs = tuple(zip(quotas, counts, strict=True))
-    if all(admits(*pair) for pair in pairs):
-        return Admitted(tuple(_state(*pair, taken=1) for pair in pairs))
-    wait_s, quota = _longest_wait(pairs)
-    states = tuple(_state(*pair, taken=0) for pair in pairs)
-    return Throttled(states, quota=quota, retry_after_s=wait_s)
+    for quota, count in pairs:
+        if not admits(quota, count):
+            return _throttled(pairs)
+    return Admitted(tuple([_state(quota, count, taken=1) for quota, count in pairs]))
 
 
 def admit(tenant_id: str, quotas: tuple[Quota, ...]) -> Step[Admitted | Throttled]:
@@ -162,16 +161,24 @@ def admit(tenant_id: str, quotas: tuple[Quota, ...]) -> Step[Admitted | Throttle
 def policy_field(states: tuple[QuotaState, ...]) -> str:
     """The value of `RateLimit-Policy`."""
     return ", ".join(
-        f'"{state.quota.name}";q={state.quota.requests};w={state.quota.window_s}'
-        for state in states
+        [
+            f'"{state.quota.name}";q={state.quota.requests};w={state.quota.window_s}'
+            for state in states
+        ]
     )
 
 
 def limit_field(states: tuple[QuotaState, ...]) -> str:
     """The value of `RateLimit`."""
     return ", ".join(
-        f'"{state.quota.name}";r={state.remaining};t={state.reset_s}' for state in states
+        [f'"{state.quota.name}";r={state.remaining};t={state.reset_s}' for state in states]
     )
+
+
+def _throttled(pairs: tuple[tuple[Quota, WindowCount], ...]) -> Throttled:
+    wait_s, quota = _longest_wait(pairs)
+    states = tuple(_state(*pair, taken=0) for pair in pairs)
+    return Throttled(states, quota=quota, retry_after_s=wait_s)
 
 
 def _longest_wait(pairs: tuple[tuple[Quota, WindowCount], ...]) -> tuple[int, Quota]:

@@ -7,7 +7,7 @@ ids come from.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, assert_never
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from fluxpay.core.effects import Step
-    from fluxpay.core.fraud import Rule, Signal
+    from fluxpay.core.fraud import Rule
     from fluxpay.core.idempotency import Claim
     from fluxpay.core.payments import PaymentRequest
     from fluxpay.core.tenants import Tenant
@@ -106,27 +106,26 @@ def _assess(
     if request.money.currency not in tenant.spec.currencies:
         return _currency_not_enabled(tenant, request.money.currency)
     limit = tenant.payment_limit(request.money.currency)
-    signal = fraud.Signal(
-        tenant=tenant,
-        money=request.money,
-        description=request.description,
-        reference=request.reference,
-        metadata=request.metadata,
-        now=now,
-        limit=limit,
-    )
-    rejection = fraud.assess(signal, rules).rejection
+
+    def signal(velocity: fraud.Velocity | None) -> fraud.Signal:
+        return fraud.Signal(
+            tenant=tenant,
+            money=request.money,
+            description=request.description,
+            reference=request.reference,
+            metadata=request.metadata,
+            now=now,
+            limit=limit,
+            velocity=velocity,
+        )
+
+    rejection = fraud.assess(signal(None), rules).rejection
     if rejection is None and limit is not None and limit.counts:
-        velocity = yield from _count_velocity(signal, limit)
-        rejection = fraud.assess(replace(signal, velocity=velocity), rules).rejection
+        velocity = yield from CountVelocity(tenant.id, request.money, limit)
+        if isinstance(velocity, Unavailable):
+            velocity = yield from CountVelocityLocally(tenant.id, request.money, limit)
+        rejection = fraud.assess(signal(velocity), rules).rejection
     return None if rejection is None else _rejected(rejection)
-
-
-def _count_velocity(signal: Signal, limit: fraud.PaymentLimit) -> Step[fraud.Velocity]:
-    velocity = yield from CountVelocity(signal.tenant.id, signal.money, limit)
-    if isinstance(velocity, Unavailable):
-        velocity = yield from CountVelocityLocally(signal.tenant.id, signal.money, limit)
-    return velocity
 
 
 def _resume(claim: Claim, recorded: StoredReply | Expired) -> Settled | Refused:

@@ -67,7 +67,10 @@ class Tenant:
 
     def payment_limit(self, currency: str) -> PaymentLimit | None:
         """The limit for this currency, if the tenant has one."""
-        return next((one for one in self.spec.payment_limits if one.currency == currency), None)
+        for limit in self.spec.payment_limits:
+            if limit.currency == currency:
+                return limit
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,12 @@
 """Redis commands of one event-loop turn, sent together.
 
-All that is asked in one turn of the loop travels in one redis-py pipeline, flushed when the turn
+All that is asked in one turn of the loop travels together, flushed when the turn
 ends. There is no timer: an idle service waits for nobody, and while a few pipelines are in flight
 the next commands gather for one that is larger, and cheaper a command. Each command has its own
 answer or its own error; what fails as a whole is the connection, and then a breaker spares the
 requests that follow the wait.
 
-Knows redis-py, event loops and time limits; it must not know what the commands mean. What is lost
+Knows event loops and time limits; it must not know what the commands mean. What is lost
 here may have been carried out all the same: nothing that decides about money goes through it.
 """
 
@@ -18,10 +18,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from redis import exceptions
-from redis.asyncio import RedisCluster
 from redis.exceptions import (
     ClusterDownError,
     NoScriptError,
@@ -32,15 +31,14 @@ from redis.exceptions import (
 )
 
 from fluxpay.stores.breaker import Breaker
-from fluxpay.stores.patience import patience
-from fluxpay.stores.redis_client import Redis, RedisClient, connect
+from fluxpay.stores.patience import Patience
+from fluxpay.stores.redis_client import RedisClient, connect
+from fluxpay.stores.redis_lines import Packed, Word, lines_to
 
 # Whoever opens a pipeline takes all of it from here.
 __all__ = ["RedisUnavailable", "Script", "TurnPipeline", "Word", "connect"]
 
-Word = str | bytes | int
-
-IN_FLIGHT_MAX: Final = 4
+IN_FLIGHT_MAX: Final = 2
 """Pipelines on their way at once; each has a connection of its own."""
 
 _COMMANDS_MAX: Final = 512  # A longer pipeline would hold up the loop when its replies are read.
@@ -77,11 +75,10 @@ class Script:
         return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 
-@dataclass(frozen=True, slots=True)
-class _Command:
+class _Command(NamedTuple):
     """Args: waiter: gets the reply, or the error as a value; None when nobody waits."""
 
-    words: tuple[Word, ...]
+    packed: Packed
     waiter: asyncio.Future[Any] | None
 
 
@@ -100,7 +97,7 @@ class TurnPipeline:
         *,
         on_change: Callable[[bool], None] = lambda _: None,
     ) -> None:
-        self._redis = client.redis
+        self._lines = lines_to(client.redis)
         self._timeout_s = client.timeout_s
         self._breaker = Breaker(pause_s=_PAUSE_S, on_change=on_change)
         self._queue: deque[_Command] = deque()
@@ -127,7 +124,7 @@ class TurnPipeline:
             RedisError: What the server answers to this very command.
         """
         waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._enqueue(_Command(_checked(command), waiter))
+        self._enqueue(_Command(self._lines.pack(command), waiter))
         # Errors come as values: a waiter that is gone leaves no exception behind unretrieved.
         reply = await waiter
         if isinstance(reply, Exception):
@@ -137,7 +134,7 @@ class TurnPipeline:
     def send(self, *command: Word) -> None:
         """Send a command and wait for nothing; what goes wrong is only counted."""
         try:
-            self._enqueue(_Command(_checked(command), None))
+            self._enqueue(_Command(self._lines.pack(command), None))
         except RedisUnavailable:
             self._lost += 1
 
@@ -172,7 +169,7 @@ class TurnPipeline:
             await asyncio.sleep(0)
         with suppress(*_FAILURES):
             async with asyncio.timeout(self._timeout_s):
-                await self._redis.aclose()
+                await self._lines.close()
 
     def _enqueue(self, command: _Command) -> None:
         if self._closing:
@@ -209,11 +206,11 @@ class TurnPipeline:
 
     async def _travel(self, commands: list[_Command], *, probe: bool) -> None:
         try:
-            async with patience(self._timeout_s):
+            with Patience(self._timeout_s):
                 if probe:
                     # A connection that looks alive may lead nowhere, or to a former primary.
-                    await _forget_connections(self._redis)
-                replies = await _replies(self._redis, commands)
+                    await self._lines.renew()
+                replies = await self._lines.exchange([command.packed for command in commands])
         except _FAILURES as error:
             self._give_up(commands, error, probe=probe)
         except BaseException as error:
@@ -251,36 +248,5 @@ class TurnPipeline:
             command.waiter.set_result(reply)
 
 
-def _checked(command: tuple[Word, ...]) -> tuple[Word, ...]:
-    """Refuse here what redis-py could not send: inside a pipeline it would fail the neighbours.
-
-    Raises: TypeError or UnicodeEncodeError.
-    """
-    words: list[Word] = [command[0]]
-    for word in command[1:]:
-        if type(word) is str:
-            words.append(word.encode())
-        elif type(word) is bytes or type(word) is int:
-            words.append(word)
-        else:
-            raise TypeError(f"a command is made of str, bytes and int, not {type(word).__name__}")
-    return tuple(words)
-
-
 def _unavailable(error: BaseException) -> RedisUnavailable:
     return RedisUnavailable(f"{type(error).__name__}: {error}")
-
-
-async def _replies(redis: Redis, commands: list[_Command]) -> list[Any]:
-    pipeline = redis.pipeline(transaction=False)
-    for command in commands:
-        pipeline.execute_command(*command.words)
-    return await pipeline.execute(raise_on_error=False)
-
-
-async def _forget_connections(redis: Redis) -> None:
-    """Have the next pipeline connect anew, and in a cluster ask who holds which slots."""
-    if isinstance(redis, RedisCluster):
-        await redis.aclose()
-    else:
-        await redis.connection_pool.disconnect(inuse_connections=False)

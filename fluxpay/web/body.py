@@ -6,7 +6,7 @@ Source: RFC 9110, sections 8.3 and 10.1.1; RFC 8259, section 8.1.
 """
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import hdrs, web
@@ -14,7 +14,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
 from fluxpay.core.problems import Code, Refused
-from fluxpay.web.context import DOCUMENT, ROUTE, TIMER
+from fluxpay.web.context import DEADLINE, DOCUMENT, ROUTE
 from fluxpay.web.problems import respond
 from fluxpay.web.strict_json import MalformedJson, decode
 
@@ -59,7 +59,7 @@ async def read_document(request: web.Request, limits: Limits) -> Document | Refu
     if refused is not None and not route.body_is_optional:
         return refused
     most_bytes = max(limits.body_max_bytes, route.body_max_bytes)
-    raw = await _read(request, replace(limits, body_max_bytes=most_bytes))
+    raw = await _read(request, most_bytes, timeout_s=limits.timeout_s)
     if isinstance(raw, Refused):
         return raw
     if route.body_is_optional and not raw:
@@ -98,31 +98,31 @@ def _media_type_refusal(request: web.Request) -> Refused | None:
     return None
 
 
-async def _read(request: web.Request, limits: Limits) -> bytes | Refused:
-    if (request.content_length or 0) > limits.body_max_bytes:
-        return _too_large(limits)
+async def _read(request: web.Request, at_most_bytes: int, *, timeout_s: float) -> bytes | Refused:
+    if (request.content_length or 0) > at_most_bytes:
+        return _too_large(at_most_bytes)
     content = request.content
     if content.is_eof() and content.exception() is None:
         # It came with the head, as small bodies do: no timer, no waiting.
         raw = content.read_nowait(-1)
-        return raw if len(raw) <= limits.body_max_bytes else _too_large(limits)
-    timer = request[TIMER]
+        return raw if len(raw) <= at_most_bytes else _too_large(at_most_bytes)
+    deadline = request[DEADLINE]
     # From here on the client's own pace counts, so the limit on our work rests meanwhile.
-    timer.reschedule(None)
+    deadline.pause()
     try:
-        async with asyncio.timeout(limits.timeout_s):
-            raw = await _receive(request, limits.body_max_bytes)
+        async with asyncio.timeout(timeout_s):
+            raw = await _receive(request, at_most_bytes)
     except TimeoutError:
-        return Refused(Code.BODY_TIMEOUT, f"The body did not arrive within {limits.timeout_s:g} s.")
+        return Refused(Code.BODY_TIMEOUT, f"The body did not arrive within {timeout_s:g} s.")
     except (web.RequestPayloadError, HttpProcessingError, ConnectionError):
         return Refused(Code.MALFORMED_REQUEST, "The body ended early or is framed wrongly.")
     finally:
-        timer.reschedule(asyncio.get_running_loop().time() + limits.timeout_s)
-    return raw if len(raw) <= limits.body_max_bytes else _too_large(limits)
+        deadline.resume()
+    return raw if len(raw) <= at_most_bytes else _too_large(at_most_bytes)
 
 
-def _too_large(limits: Limits) -> Refused:
-    return Refused(Code.BODY_TOO_LARGE, f"The body is larger than {limits.body_max_bytes} bytes.")
+def _too_large(at_most_bytes: int) -> Refused:
+    return Refused(Code.BODY_TOO_LARGE, f"The body is larger than {at_most_bytes} bytes.")
 
 
 async def _receive(request: web.Request, at_most_bytes: int) -> bytes:

@@ -5,7 +5,6 @@ here once, with its trace id and without headers or bodies, which may hold keys 
 data. Must not know why a handler failed, and never shows it.
 """
 
-import asyncio
 import logging
 from collections.abc import Mapping
 from typing import Final
@@ -16,7 +15,8 @@ from aiohttp.web_urldispatcher import AbstractRoute
 
 from fluxpay.core.problems import Code, Refused
 from fluxpay.stores.problems import SerializationLost, StatementTimedOut, StoreUnavailable
-from fluxpay.web.context import ROUTE, TIMER
+from fluxpay.web.context import DEADLINE, ROUTE
+from fluxpay.web.deadlines import Deadlines
 from fluxpay.web.problems import from_http_exception, respond
 from fluxpay.web.route import Route
 from fluxpay.web.tracing import trace_of
@@ -32,6 +32,7 @@ def boundary(routes: Routes, *, timeout_s: float) -> Middleware:
         routes: Our route for each one that aiohttp may match.
         timeout_s: How long a request may take, the wait for its body apart.
     """
+    deadlines = Deadlines(timeout_s=timeout_s)
 
     @web.middleware
     async def contain(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -41,8 +42,8 @@ def boundary(routes: Routes, *, timeout_s: float) -> Middleware:
             return _unmatched(request)
         request[ROUTE] = route
         try:
-            async with asyncio.timeout(timeout_s) as timer:
-                request[TIMER] = timer
+            with deadlines.limit() as deadline:
+                request[DEADLINE] = deadline
                 return await handler(request)
         except web.HTTPException as error:
             return from_http_exception(error, request)

@@ -4,7 +4,6 @@ Knows names and types only. A handler may rely on every request key that its rou
 chain has put it there, or the handler was never called.
 """
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +15,7 @@ from fluxpay.core.idempotency import Claim
 from fluxpay.core.limits import QuotaState
 from fluxpay.core.problems import Refused
 from fluxpay.settings import Settings
+from fluxpay.web.deadlines import Deadline
 from fluxpay.web.route import Route
 from fluxpay.web.telemetry import Metrics
 from fluxpay.web.tracing import TRACE
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CLAIM",
+    "DEADLINE",
     "DOCUMENT",
     "METRICS",
     "PRINCIPAL",
@@ -34,7 +35,6 @@ __all__ = [
     "ROUTE",
     "RULES",
     "SETTINGS",
-    "TIMER",
     "TRACE",
     "WORLD",
     "Drain",
@@ -64,7 +64,7 @@ DOCUMENT: Final[web.RequestKey[object]] = web.RequestKey("DOCUMENT", object)
 # What the rate limit found; the answer tells it to the client, whoever makes that answer.
 QUOTA_STATES: Final[web.RequestKey[tuple[QuotaState, ...]]] = web.RequestKey("QUOTA_STATES")
 # The limit on the whole request; whoever waits for the client instead of for us pauses it.
-TIMER: Final[web.RequestKey[asyncio.Timeout]] = web.RequestKey("TIMER")
+DEADLINE: Final[web.RequestKey[Deadline]] = web.RequestKey("DEADLINE", Deadline)
 
 # The decision behind a problem, so that nobody has to read it back out of the rendered body.
 REFUSED: Final[web.ResponseKey[Refused]] = web.ResponseKey("REFUSED", Refused)

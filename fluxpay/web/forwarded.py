@@ -7,6 +7,7 @@ Must not know what an address may do.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
@@ -76,6 +77,7 @@ def _is_trusted(address: IPv4Address | IPv6Address | None, trusted: Networks) ->
     return address is not None and any(address in network for network in trusted)
 
 
+@lru_cache(maxsize=4096)
 def _parsed(text: str) -> IPv4Address | IPv6Address | None:
     """Read an address, with a port or without: both are written by proxies in use."""
     if text.startswith("["):

@@ -70,8 +70,8 @@ def _begin(request: web.BaseRequest) -> Trace:
         parent = trace.get_current_span(_PROPAGATOR.extract(headers)).get_span_context()
         if parent.is_valid:
             trace_id, is_sampled = f"{parent.trace_id:032x}", parent.trace_flags.sampled
-    request_id = headers.get(_REQUEST_ID_HEADER, "")
-    if _REQUEST_ID.fullmatch(request_id) is None:
+    request_id = headers.get(_REQUEST_ID_HEADER)
+    if request_id is None or _REQUEST_ID.fullmatch(request_id) is None:
         request_id = new_trace_id()
     return Trace(
         trace_id=trace_id or new_trace_id(),

@@ -28,7 +28,7 @@ from fluxpay.stores.transfers import Transfers
 from fluxpay.stores.writer import PaymentWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Coroutine
 
     from fluxpay.core.effects import AnyEffect, Effect
     from fluxpay.settings import Settings
@@ -71,7 +71,7 @@ class World:
             generation=lambda: database.identity,
         )
         self._keys = KeyCache(tenants.find_api_key, monotonic_s=time.monotonic)
-        self._answers: dict[type[Effect[Any]], Callable[[Any], Awaitable[Any]]] = {
+        self._answers: dict[type[Effect[Any]], Callable[[Any], Coroutine[Any, Any, Any]]] = {
             effects.FindApiKey: self._keys.find,
             effects.CountRequest: counters.count_request,
             effects.CountRequestLocally: _at_once(local.count_request),
@@ -136,14 +136,13 @@ class World:
             raise
         return world
 
-    async def perform(self, effect: Effect[R]) -> R:
+    def perform(self, effect: Effect[R]) -> Coroutine[Any, Any, R]:
         """Answer one effect.
 
         Raises:
             StoreError: The store that has the answer could not be asked.
         """
-        answer: R = await self._answers[type(effect)](effect)
-        return answer
+        return self._answers[type(effect)](effect)
 
     async def check(self) -> dict[str, bool]:
         """Ask every dependency whether it serves, by the names that readiness reports."""
@@ -156,7 +155,9 @@ class World:
         await asyncio.gather(self._committers.close(), self._readers.close())
         await self._redis.close()
 
-    def _changing(self, write: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
+    def _changing(
+        self, write: Callable[[Any], Coroutine[Any, Any, Any]]
+    ) -> Callable[[Any], Coroutine[Any, Any, Any]]:
         """Forget looked-up keys after a change, so that this process shows it at once."""
 
         async def written(effect: AnyEffect) -> object:
@@ -184,7 +185,7 @@ class World:
         return await self._redis.ping()
 
 
-def _at_once(answer: Callable[[Any], Any]) -> Callable[[Any], Awaitable[Any]]:
+def _at_once(answer: Callable[[Any], Any]) -> Callable[[Any], Coroutine[Any, Any, Any]]:
     async def answered(effect: AnyEffect) -> object:
         return answer(effect)
 

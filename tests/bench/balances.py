@@ -14,6 +14,7 @@ import aiohttp
 import psycopg2
 
 from fluxpay.core.ledger import AccountKind, account
+from tests.bench import preload
 from tests.e2e.serving import Customer, Service
 
 ENTRIES: Final = {"short": 1_000, "long": 1_000_000}
@@ -57,11 +58,7 @@ def fill(owner_url: str, customer: Customer, *, entries: int) -> None:
                 "last": min(first + _PART - 1, entries),
             }
             cursor.execute(_FILL, values)
-        sealed = True
-        while sealed:
-            cursor.execute("SELECT seal_ledger(%s)", (_PART,))
-            row = cursor.fetchone()
-            sealed = row is not None and row[0] > 0
+        preload.seal(owner_url, entries)
         cursor.execute("ANALYZE ledger_transfers, account_entries, sealed_transfers")
 
 

@@ -1,158 +1,198 @@
 """`make bench`: FluxPay over HTTP against the bare database, on the same machine in the same run.
 
-Starts its own Postgres (fsync on) and Valkey, and one service process a variant. All variants take
-turns, several rounds; a row is the median of the rounds, and what counts are the ratios. The
-machine's speed drifts and its neighbours are noisy: a single number means nothing.
-
-    python -m tests.bench.run [--rounds 3] [--seconds 4]      prints a table, writes bench.json
+All variants take turns, several rounds; a number is the median of its rounds, and what counts are
+the ratios. The machine's speed drifts and its neighbours are noisy: a single number means nothing.
+Prints tables, writes `bench.json`, and draws `bench.svg`. How to read it all, and what each variant
+is: docs/explanation/performance.md.
 """
 
 import argparse
 import asyncio
 import json
-import re
-import statistics
+import os
 import sys
 import tempfile
-from contextlib import AsyncExitStack
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from fluxpay.embedded.places import postgres_program
-from fluxpay.embedded.postgres import EmbeddedPostgres
-from fluxpay.embedded.valkey import EmbeddedValkey
-from fluxpay.stores.migrations import migrate
-from tests.bench import balances
-from tests.conftest import Database
-from tests.e2e.serving import Customer, Service, enroll, serving
+from tests.bench import balances, drawing, measures, table, variants
+from tests.bench.measures import Seen, Soak
+from tests.bench.stage import BALANCES, SOAK, TENANTS, Stage, Wish, staged
+from tests.bench.variants import VARIANTS, Variant
+from tests.e2e.serving import Customer, enroll
 
-HERE: Final = Path(__file__).parent
-CONNECTIONS: Final = 64
-REPLAYED_KEYS: Final = 500
-VARIANTS: Final = ("bare SQL", "create", "create, batch of 1", "replay")
-RATIOS: Final = (
-    ("create", "bare SQL"),
-    ("create", "create, batch of 1"),
-    ("replay", "create"),
-)
+NAMES: Final = (*(one.name for one in VARIANTS), BALANCES)
+_FIRST_MINUTE_S: Final = 60.0
 
 
-async def pay(
-    service: Service, customer: Customer, *, seconds: float, prefix: str, repeated: int | None
-) -> float:
-    """Payments a second over HTTP; anything but a 201 ends the bench."""
-    said = await _output(
-        sys.executable,
-        str(HERE / "load.py"),
-        service.api_url,
-        customer.api_key,
-        str(CONNECTIONS),
-        str(seconds),
-        prefix,
-        *(() if repeated is None else (str(repeated),)),
-    )
-    seen: dict[str, Any] = json.loads(said)
-    if set(seen["statuses"]) != {"201"}:
-        raise SystemExit(f"bench: the service answered {seen['statuses']}")
-    return float(seen["payments_per_s"])
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the command line asks for."""
+
+    chosen: tuple[Variant, ...]
+    rounds: int
+    seconds: float
+    preload: int
+    soak_s: float
+    times_balances: bool
+    against: Path | None
 
 
-async def bare(postgres: EmbeddedPostgres, *, seconds: float) -> float:
-    """Payments a second by pgbench: prepared statements, 32 clients, one transaction each."""
-    script = str(HERE / "same_rows.sql")
-    options = ("-n", "-M", "prepared", "-c", "32", "-j", "2", "-T", str(round(seconds)))
-    said = await _output(
-        str(postgres_program("pgbench")), *options, "-f", script, postgres.owner_url()
-    )
-    found = re.search(r"tps = ([0-9.]+)", said)
-    if found is None:
-        raise SystemExit(f"bench: pgbench said {said}")
-    return float(found[1])
+@dataclass(frozen=True, slots=True)
+class Result:
+    """All that was measured."""
+
+    rounds: dict[str, list[Seen]]
+    soak: Soak | None
+    balances_s: dict[str, float] | None
 
 
-async def _output(*command: str) -> str:
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-    said, _ = await process.communicate()
-    if process.returncode != 0:
-        raise SystemExit(f"bench: {command[0]} ended with {process.returncode}")
-    return said.decode()
+def tell(text: str) -> None:
+    """Show progress."""
+    print(f"bench: {text}", file=sys.stderr, flush=True)
 
 
-async def bench(
-    directory: Path, *, rounds: int, seconds: float
-) -> tuple[dict[str, list[float]], dict[str, float]]:
-    """Let every variant have its turn in every round, then time balances."""
-    postgres = EmbeddedPostgres.start(directory / "postgres")
-    valkey = EmbeddedValkey.start(directory / "valkey")
-    try:
-        migrate(postgres.owner_url(), report=lambda _: None)
-        database = Database(postgres.owner_url(), postgres.app_url(), "fluxpay")
-        async with AsyncExitStack() as stack:
-            grouped = await stack.enter_async_context(serving(database, valkey.url))
-            alone = await stack.enter_async_context(
-                serving(database, valkey.url, FLUXPAY_COMMIT_BATCH_MAX="1")
-            )
-            customer = await enroll(grouped, requests_a_minute=10_000_000)
-            seen: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
-            for number in range(rounds):
-                for variant in VARIANTS:
-                    print(f"round {number + 1} of {rounds}: {variant}", file=sys.stderr)
-                    if variant == "bare SQL":
-                        rate = await bare(postgres, seconds=seconds)
-                    else:
-                        is_alone, is_replay = variant.endswith("1"), variant == "replay"
-                        rate = await pay(
-                            alone if is_alone else grouped,
-                            customer,
-                            seconds=seconds,
-                            # The replays repeat what the grouped service has just created.
-                            prefix=f"{'alone' if is_alone else 'grouped'}-{number}",
-                            repeated=REPLAYED_KEYS if is_replay else None,
-                        )
-                    seen[variant].append(rate)
-            return seen, await time_balances(postgres, grouped)
-    finally:
-        valkey.stop()
-        postgres.stop()
+async def bench(directory: Path, plan: Plan) -> Result:
+    """Let every variant have its turn in every round, then do what is done once."""
+    houses = {one.house for one in plan.chosen}
+    houses |= {BALANCES} if plan.times_balances else set()
+    houses |= {SOAK} if plan.soak_s else set()
+    wish = Wish(frozenset(houses), plan.preload, plan.against)
+    async with staged(directory, wish, tell=tell) as stage:
+        seeds = await variants.seed(stage)
+        seen: dict[str, list[Seen]] = {one.name: [] for one in plan.chosen}
+        for number in range(1, plan.rounds + 1):
+            for one in plan.chosen:
+                created = seen.get("create")
+                found = await variants.measure(
+                    one,
+                    stage,
+                    seeds,
+                    seconds=plan.seconds,
+                    prefix=f"{one.name.replace(', ', '-')}-{number}",
+                    capacity=created[-1].rate if created else 0.0,
+                )
+                seen[one.name].append(found)
+                tell(f"round {number} of {plan.rounds}: {one.title}: {found.rate:,.0f} a second")
+        return Result(
+            seen,
+            await soaked(stage, plan.soak_s) if plan.soak_s else None,
+            await timed_balances(stage) if plan.times_balances else None,
+        )
 
 
-async def time_balances(postgres: EmbeddedPostgres, service: Service) -> dict[str, float]:
+async def soaked(stage: Stage, seconds: float) -> Soak:
+    """Watch the memory of the service at capacity."""
+    tell(f"soaking for {seconds:.0f} s")
+    first_s = min(_FIRST_MINUTE_S, seconds / 2)
+    first_mb, end_mb = await variants.soak(stage, seconds=seconds, first_s=first_s)
+    return Soak(seconds / 60, first_mb, end_mb)
+
+
+async def timed_balances(stage: Stage) -> dict[str, float]:
     """Median seconds of a balance on a short and on a long history."""
     customers: dict[str, Customer] = {}
+    (service,) = stage.houses[BALANCES].services
     for name, entries in balances.ENTRIES.items():
-        print(f"balances: writing a history of {entries} entries", file=sys.stderr)
-        customers[name] = await enroll(service, requests_a_minute=10_000_000)
-        await asyncio.to_thread(
-            balances.fill, postgres.owner_url(), customers[name], entries=entries
-        )
-    print("balances: reading", file=sys.stderr)
+        tell(f"balances: writing a history of {entries:,} entries")
+        customers[name] = await enroll(service)
+        url = stage.postgres.owner_url(BALANCES)
+        await asyncio.to_thread(balances.fill, url, customers[name], entries=entries)
+    tell("balances: reading")
     return await balances.measure(service, customers)
 
 
-def main() -> None:
-    """Run the bench and print the table."""
-    parser = argparse.ArgumentParser(description="FluxPay against the bare database")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=4)
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="fluxpay-bench-") as directory:
-        seen, latencies_s = asyncio.run(
-            bench(Path(directory), rounds=options.rounds, seconds=options.seconds)
-        )
-    medians = {variant: statistics.median(rates) for variant, rates in seen.items()}
-    ratios = {f"{one} / {other}": medians[one] / medians[other] for one, other in RATIOS}
-    for when in ("now", "past"):
-        ratio = latencies_s[f"{when}, long"] / latencies_s[f"{when}, short"]
-        ratios[f"balance {when}, 1M entries / 1k"] = ratio
-    for name, ratio in ratios.items():
-        print(f"{name:<36}{ratio:8.2f}")
-    result = {
-        "ratios": ratios,
-        "payments_per_s": medians,
-        "rounds": seen,
-        "balance_s": latencies_s,
+def options() -> argparse.ArgumentParser:
+    """What the command line understands."""
+    parser = argparse.ArgumentParser(
+        prog="make bench", description="FluxPay against the bare database, in ratios of one run."
+    )
+    parser.add_argument("--only", metavar="NAMES", help=f"some of: {'; '.join(NAMES)}")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=3, help="of each variant in each round")
+    parser.add_argument("--preload", type=int, default=5_000_000, help="payments; 0 is none")
+    parser.add_argument("--soak", type=float, default=0, help="seconds at capacity, at the end")
+    parser.add_argument("--against", type=Path, help="another checkout, set up: measured as rival")
+    return parser
+
+
+def plan_of(arguments: Sequence[str] | None = None) -> Plan:
+    """Read the command line."""
+    parser = options()
+    given = parser.parse_args(arguments)
+    wanted = set(NAMES)
+    if given.only is not None:
+        wanted = {name.strip() for name in given.only.split(";")}
+        if unknown := wanted - set(NAMES):
+            parser.error(f"there is no variant {', '.join(sorted(unknown))}")
+        wanted |= {before for name, before in variants.NEEDS.items() if name in wanted}
+    wanted -= set() if given.preload else {"preloaded"}
+    wanted |= {"rival"} if given.against else set()
+    wanted -= set() if given.against else {"rival"}
+    return Plan(
+        chosen=tuple(one for one in VARIANTS if one.name in wanted),
+        rounds=given.rounds,
+        seconds=given.seconds,
+        preload=given.preload,
+        soak_s=given.soak,
+        times_balances=BALANCES in wanted,
+        against=given.against,
+    )
+
+
+def report(plan: Plan, result: Result, *, directory: Path) -> None:
+    """Print the tables, and write `bench.json` and `bench.svg`."""
+    medians = {name: measures.median(seen) for name, seen in result.rounds.items()}
+    verdicts = measures.verdicts(medians, result.soak)
+    titles = {one.name: one.title for one in VARIANTS}
+    print(table.measured(titles, medians), end="\n\n")
+    print(table.judged(verdicts))
+    if "rival" in medians and "create" in medians:
+        ratio = medians["create"].rate / medians["rival"].rate
+        print(f"\nthis checkout ÷ the other: {ratio:.3f}")
+    if (soak := result.soak) is not None:
+        told = f"{soak.end_mb:.0f} MB, {soak.growth_percent:+.1f} % since the first minute"
+        print(f"\nmemory after {soak.minutes:.1f} minutes: {told}")
+    balance_ratios = {}
+    if (seen_s := result.balances_s) is not None:
+        for when in ("now", "past"):
+            ratio = seen_s[f"{when}, long"] / seen_s[f"{when}, short"]
+            balance_ratios[when] = ratio
+            print(f"balance {when}, 1,000,000 entries ÷ 1,000: {ratio:.2f}")
+    written = {
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "rounds": plan.rounds,
+        "seconds": plan.seconds,
+        "preloaded_payments": plan.preload,
+        "bars": [asdict(one) for one in verdicts],
+        "medians": {name: asdict(one) for name, one in medians.items()},
+        "seen": {name: [asdict(one) for one in seen] for name, seen in result.rounds.items()},
+        "soak": None if result.soak is None else asdict(result.soak),
+        "balance_s": result.balances_s,
+        "balance_ratios": balance_ratios,
     }
-    Path("bench.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    (directory / "bench.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+    note = " · ".join(
+        (
+            time.strftime("%-d %B %Y", time.gmtime()),
+            f"{os.cpu_count()} processors for all of it",
+            f"{variants.CONNECTIONS} connections, {TENANTS} tenants",
+            f"medians of {plan.rounds} rounds",
+        )
+    )
+    picture = drawing.draw(titles, medians, verdicts, note=note)
+    (directory / "bench.svg").write_text(picture, encoding="utf-8")
+
+
+def main() -> None:
+    """Run the bench."""
+    plan = plan_of()
+    with tempfile.TemporaryDirectory(prefix="fluxpay-bench-") as directory:
+        result = asyncio.run(bench(Path(directory), plan))
+    report(plan, result, directory=Path.cwd())
 
 
 if __name__ == "__main__":

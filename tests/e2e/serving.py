@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -38,8 +38,20 @@ class Service:
         return await self.process.wait()
 
 
-async def start(database: Database, redis_url: str, **variables: str) -> Service:
-    """Start `fluxpay serve` on free ports, and wait until it says that it listens."""
+async def start(
+    database: Database,
+    redis_url: str,
+    *,
+    program: Sequence[str] = (sys.executable, "-m", "fluxpay.cli"),
+    stderr: int | None = None,
+    **variables: str,
+) -> Service:
+    """Start `fluxpay serve` on free ports, and wait until it says that it listens.
+
+    Args:
+        program: The command `fluxpay`, perhaps that of another checkout.
+        stderr: The descriptor that its log goes to; ours if none.
+    """
     environment = os.environ | {
         "FLUXPAY_DATABASE_URL": database.app_url,
         "FLUXPAY_REDIS_URL": redis_url,
@@ -51,12 +63,11 @@ async def start(database: Database, redis_url: str, **variables: str) -> Service
         **variables,
     }
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "fluxpay.cli",
+        *program,
         "serve",
         env=environment,
         stdout=asyncio.subprocess.PIPE,
+        stderr=stderr,
     )
     assert process.stdout is not None
     line = (await process.stdout.readline()).decode().split()
@@ -65,9 +76,13 @@ async def start(database: Database, redis_url: str, **variables: str) -> Service
 
 
 @asynccontextmanager
-async def serving(database: Database, redis_url: str, **variables: str) -> AsyncIterator[Service]:
-    """A service for the length of a block; killed if the block leaves it running."""
-    service = await start(database, redis_url, **variables)
+async def serving(database: Database, redis_url: str, **given: Any) -> AsyncIterator[Service]:
+    """A service for the length of a block; killed if the block leaves it running.
+
+    Args:
+        given: What `start` takes: variables of the environment, and its own.
+    """
+    service = await start(database, redis_url, **given)
     try:
         yield service
     finally:
@@ -88,7 +103,12 @@ class Customer:
         return {"Authorization": f"Bearer {self.api_key}"}
 
 
-async def enroll(service: Service, *, requests_a_minute: int = 1_000_000) -> Customer:
+async def enroll(
+    service: Service,
+    *,
+    requests_a_minute: int = 1_000_000,
+    payment_limits: Sequence[dict[str, Any]] = (),
+) -> Customer:
     """Make a tenant and its key through the admin API."""
     tenant_id = encode(IdKind.TENANT, uuid_utils.uuid7().int)
     spec: dict[str, Any] = {
@@ -98,6 +118,7 @@ async def enroll(service: Service, *, requests_a_minute: int = 1_000_000) -> Cus
         "state": "active",
         "currencies": ["EUR"],
         "rate_limits": [{"name": "default", "requests": requests_a_minute, "window_s": 60}],
+        "payment_limits": payment_limits,
     }
     url = f"{service.admin_url}/admin/v1/tenants/{tenant_id}"
     async with aiohttp.ClientSession(

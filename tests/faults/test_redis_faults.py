@@ -265,7 +265,7 @@ async def test_a_primary_that_became_a_replica_is_given_up_with_its_connection(
     pipeline = TurnPipeline(connect(server.url, timeout_ms=TIMEOUT_MS))
     try:
         await until(pipeline.ping)
-        before = await pipeline.execute("CLIENT ID")
+        before = await pipeline.execute("CLIENT", "ID")
         async with Redis.from_url(server.url) as admin:
             await admin.replicaof("127.0.0.1", 1)
             assert [RedisUnavailable] * 3 == await outcomes(pipeline, 3)
@@ -275,7 +275,7 @@ async def test_a_primary_that_became_a_replica_is_given_up_with_its_connection(
         assert [int] * 3 == await outcomes(pipeline, 3)
         # Behind the same name another server may be the primary now: only a new connection gets
         # there.
-        assert before != await pipeline.execute("CLIENT ID")
+        assert before != await pipeline.execute("CLIENT", "ID")
     finally:
         await pipeline.close()
         server.stop()

@@ -5,19 +5,18 @@ import time
 
 import pytest
 
-from fluxpay.stores.patience import patience
+from fluxpay.stores.patience import Patience
 
 
 async def test_what_takes_longer_than_the_limit_is_stopped() -> None:
-    with pytest.raises(TimeoutError):
-        async with patience(0.02):
-            await asyncio.Event().wait()
+    with pytest.raises(TimeoutError), Patience(0.02):
+        await asyncio.Event().wait()
 
 
 async def test_what_is_done_in_time_is_left_alone() -> None:
     complaints: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
-    async with patience(0.02):
+    with Patience(0.02):
         await asyncio.sleep(0)
     # The limit passes meanwhile; a timer left behind would find nothing to limit.
     await asyncio.sleep(0.05)
@@ -26,21 +25,20 @@ async def test_what_is_done_in_time_is_left_alone() -> None:
 
 async def test_a_loop_that_stood_still_gets_the_time_once_more() -> None:
     asyncio.get_running_loop().call_soon(time.sleep, 0.2)
-    async with patience(0.05):
+    with Patience(0.05):
         # Due while the loop stands still, but later than the limit.
         await asyncio.sleep(0.1)
 
 
 async def test_a_loop_that_stood_still_gets_it_only_once() -> None:
     asyncio.get_running_loop().call_soon(time.sleep, 0.2)
-    with pytest.raises(TimeoutError):
-        async with patience(0.05):
-            await asyncio.Event().wait()
+    with pytest.raises(TimeoutError), Patience(0.05):
+        await asyncio.Event().wait()
 
 
 async def test_a_cancellation_from_outside_stays_one() -> None:
     async def wait() -> None:
-        async with patience(30):
+        with Patience(30):
             await asyncio.Event().wait()
 
     task = asyncio.create_task(wait())

@@ -103,7 +103,7 @@ async def test_more_than_one_pipeline_may_be_in_flight(
     await turns(3)
     assert 1 == await pipeline.execute("INCR", "n")
     await server.rpush("gate", "go")
-    assert (b"gate", b"go") == await blocked
+    assert [b"gate", b"go"] == await blocked
 
 
 async def test_the_error_of_one_command_does_not_touch_its_neighbours(
