@@ -17,8 +17,8 @@
 
 {{/* What never changes for the life of a release: a Deployment's selector cannot. */}}
 {{- define "fluxpay.selector" -}}
-app.kubernetes.io/name: {{ include "fluxpay.name" .root }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/name: {{ include "fluxpay.name" .root | quote }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 {{- with .component }}
 app.kubernetes.io/component: {{ . }}
 {{- end }}
@@ -37,8 +37,8 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 
 {{/* Takes `root`, `component` and a `suffix` of the name. */}}
 {{- define "fluxpay.metadata" -}}
-name: {{ include "fluxpay.fullname" .root }}{{ with .suffix }}-{{ . }}{{ end }}
-namespace: {{ .root.Release.Namespace }}
+name: "{{ include "fluxpay.fullname" .root }}{{ with .suffix }}-{{ . }}{{ end }}"
+namespace: {{ .root.Release.Namespace | quote }}
 labels:
   {{- include "fluxpay.labels" . | nindent 2 }}
 {{- end }}

@@ -21,14 +21,14 @@ annotations:
 {{/* Where a pod runs, and as whom. Who speaks to Kubernetes mounts a token by itself. */}}
 {{- define "fluxpay.podBasics" -}}
 {{- $settings := include "fluxpay.podSettings" . | fromYaml -}}
-serviceAccountName: {{ include "fluxpay.serviceAccountName" . }}
+serviceAccountName: {{ include "fluxpay.serviceAccountName" . | quote }}
 automountServiceAccountToken: false
 # A Service called fluxpay would set a FLUXPAY_PORT that is no number.
 enableServiceLinks: false
 {{- with .root.Values.image.pullSecrets }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
   {{- end }}
 {{- end }}
 securityContext:
@@ -46,7 +46,7 @@ securityContext:
   seccompProfile:
     type: RuntimeDefault
 {{- with $settings.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with $settings.nodeSelector }}
 nodeSelector:
@@ -94,7 +94,7 @@ topologySpreadConstraints:
 {{/* How a container is shut in. There is no value to loosen it. */}}
 {{- define "fluxpay.container" -}}
 {{- $settings := include "fluxpay.podSettings" . | fromYaml -}}
-image: {{ include "fluxpay.image" .root }}
+image: {{ include "fluxpay.image" .root | quote }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 securityContext:
   allowPrivilegeEscalation: false
@@ -176,9 +176,9 @@ resources:
       {{- range .secrets }}
       {{- $place := index $places . }}
       - secret:
-          name: {{ $place.secret }}
+          name: {{ $place.secret | quote }}
           items:
-            - key: {{ $place.key }}
+            - key: {{ $place.key | quote }}
               path: {{ . }}
       {{- end }}
   {{- end }}
@@ -197,7 +197,7 @@ resources:
 {{- if and .tls $values.tls.enabled }}
 - name: tls
   secret:
-    secretName: {{ $values.tls.existingSecret }}
+    secretName: {{ $values.tls.existingSecret | quote }}
     defaultMode: 0440
     items:
       - key: tls.crt
@@ -208,10 +208,10 @@ resources:
 {{- if and .ca (include "fluxpay.ca" .root) }}
 - name: authority
   secret:
-    secretName: {{ $values.tls.existingSecret }}
+    secretName: {{ $values.tls.existingSecret | quote }}
     defaultMode: 0440
     items:
-      - key: {{ $values.tls.caKey }}
+      - key: {{ $values.tls.caKey | quote }}
         path: ca.crt
 {{- end }}
 {{- if .token }}
