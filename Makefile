@@ -7,18 +7,22 @@ MAKEFLAGS += --no-builtin-rules
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: setup dev test check bench lock help
+.PHONY: setup dev test tools check bench lock crd chart help
 
 BIN := .venv/bin
+CRD := charts/fluxpay/files/crds/tenants.fluxpay.io.yaml
 ARGS ?=
 
 help:
 	@echo 'make setup           make .venv and install FluxPay with all that its tests need'
 	@echo 'make dev   [ARGS=…]  run the whole service on embedded servers'
 	@echo 'make test  [ARGS=…]  run every test'
+	@echo 'make tools           build the programs of others that tests run, once; make test does it too'
 	@echo 'make check           formatter, linters, layers, types, core and simulation tests'
 	@echo 'make bench [ARGS=…]  measure, print one table, write bench.json'
 	@echo 'make lock  [ARGS=…]  write requirements.lock anew (ARGS=--upgrade for newer releases)'
+	@echo 'make crd             write the definition of Tenant anew, from its models'
+	@echo 'make chart           write the README and the reviewed renders of the chart anew'
 
 setup:
 	@sh -c "$$SETUP"
@@ -28,7 +32,11 @@ dev: setup
 
 # The tests of one file share servers, so a file stays on one processor.
 test: setup
+	@$(BIN)/python -m tests.toolbox $(ARGS)
 	@$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile $(ARGS)
+
+tools: setup
+	@$(BIN)/python -m tests.toolbox
 
 # Fastest first, so that a slip is told within a second.
 check: setup
@@ -41,11 +49,21 @@ check: setup
 bench: setup
 	@$(BIN)/python -m tests.bench.run $(ARGS)
 
+LOCK := --quiet --no-cache --universal --python-version 3.11 --generate-hashes --no-annotate \
+    --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(ARGS)
+
 lock: setup
-	@$(BIN)/uv pip compile pyproject.toml --quiet --no-cache --all-extras --universal \
-	    --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
-	    --no-emit-find-links --custom-compile-command 'make lock' --output-file requirements.lock $(ARGS)
-	@echo 'lock: wrote requirements.lock'
+	@$(BIN)/uv pip compile pyproject.toml --all-extras $(LOCK) --output-file requirements.lock
+	@cd tests/toolbox && ../../$(BIN)/uv pip compile checkov.in $(LOCK) --output-file checkov.lock
+	@echo 'lock: wrote requirements.lock and tests/toolbox/checkov.lock'
+
+crd: setup
+	@$(BIN)/python -m fluxpay_operator.crd > $(CRD).new && mv $(CRD).new $(CRD)
+	@echo 'crd: wrote $(CRD)'
+
+chart: tools
+	@$(BIN)/python -m tests.chart.write
+	@echo 'chart: wrote charts/fluxpay/README.md and tests/chart/golden; read the diff'
 
 # ---- the set-up --------------------------------------------------------------------------------
 # The stamp holds what was installed and where, and is written last: an interrupted set-up leaves

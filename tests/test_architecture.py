@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 from packaging.requirements import Requirement
@@ -178,6 +179,21 @@ def test_operator_imported_from_the_root_is_the_standard_library() -> None:
         check=False,
     )
     assert ("p\n", "", 0) == (told.stdout, told.stderr, told.returncode)
+
+
+def test_the_wheel_holds_the_service_and_its_operator(tmp_path: Path) -> None:
+    built = subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "--target=wheel", "--directory", tmp_path],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert built.returncode == 0, built.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    names = {name.partition("/")[0] for name in ZipFile(wheel).namelist()}
+    packages = {name for name in names if not name.endswith(".dist-info")}
+    assert {"fluxpay", "fluxpay_operator"} == packages
 
 
 def test_no_folder_of_the_tests_is_named_operator() -> None:

@@ -29,7 +29,7 @@ class Fence:
 def pages() -> list[Path]:
     """Every page that a reader of the repository may open."""
     at_root = (ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md"))
-    return [*at_root, *sorted(DOCS.rglob("*.md"))]
+    return [*at_root, *sorted(ROOT.glob("charts/*/README.md")), *sorted(DOCS.rglob("*.md"))]
 
 
 def read(name: str) -> str:
