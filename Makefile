@@ -41,11 +41,19 @@ check: setup
 bench: setup
 	@$(BIN)/python -m tests.bench.run $(ARGS)
 
+# The image holds what serves and the operator; its wheel is built by the backend alone. Both are
+# excerpts of the one lock, so that what is shipped is what was tested.
+COMPILE = $(BIN)/uv pip compile --quiet --no-cache --universal --python-version 3.11 \
+    --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
+    --custom-compile-command 'make lock'
+
 lock: setup
-	@$(BIN)/uv pip compile pyproject.toml --quiet --no-cache --all-extras --universal \
-	    --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
-	    --no-emit-find-links --custom-compile-command 'make lock' --output-file requirements.lock $(ARGS)
-	@echo 'lock: wrote requirements.lock'
+	@$(COMPILE) pyproject.toml --all-extras --output-file requirements.lock $(ARGS)
+	@$(COMPILE) pyproject.toml --extra operator --constraints requirements.lock \
+	    --output-file requirements-image.lock
+	@echo hatchling | $(COMPILE) - --constraints requirements.lock \
+	    --output-file requirements-build.lock
+	@echo 'lock: wrote requirements.lock, requirements-image.lock and requirements-build.lock'
 
 # ---- the set-up --------------------------------------------------------------------------------
 # The stamp holds what was installed and where, and is written last: an interrupted set-up leaves
