@@ -18,7 +18,7 @@ help:
 	@echo 'make test  [ARGS=…]  run every test'
 	@echo 'make check           formatter, linters, layers, types, core and simulation tests'
 	@echo 'make bench [ARGS=…]  measure, print one table, write bench.json'
-	@echo 'make lock  [ARGS=…]  write requirements.lock anew (ARGS=--upgrade for newer releases)'
+	@echo 'make lock  [ARGS=…]  write the locks anew (ARGS=--upgrade for newer releases)'
 
 setup:
 	@sh -c "$$SETUP"
