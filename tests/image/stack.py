@@ -37,6 +37,7 @@ class Stack:
     folder: Path
     api_port: int
     admin_port: int
+    prometheus_port: int
     environ: Mapping[str, str] = field(repr=False)
 
     @staticmethod
@@ -45,14 +46,15 @@ class Stack:
         shutil.copytree(
             ROOT / "deploy", folder / "deploy", ignore=shutil.ignore_patterns("secrets")
         )
-        api_port, admin_port = _free_ports(2)
+        api_port, admin_port, prometheus_port = _free_ports(3)
         environ = {
             **engine.environ,
             "COMPOSE_PROJECT_NAME": project,
             "API_PORT": str(api_port),
             "ADMIN_PORT": str(admin_port),
+            "PROMETHEUS_PORT": str(prometheus_port),
         }
-        return Stack(engine, folder, api_port, admin_port, environ)
+        return Stack(engine, folder, api_port, admin_port, prometheus_port, environ)
 
     def make_secrets(self) -> None:
         """Do what the guide says comes first."""

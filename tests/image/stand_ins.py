@@ -1,8 +1,8 @@
 """Images by the names that the Dockerfile and the compose file ask for, registry or not.
 
 Where no registry answers they are made from Debian's packages: a base with Python, and one system
-with Postgres and Valkey that stands in for both. The systems are kept in .venv, so that a machine
-makes each of them once.
+with Postgres, Valkey and Prometheus that stands in for each. The systems are kept in .venv, so that
+a machine makes each of them once.
 
 Knows: mmdebstrap, and what makes a system of packages into an image.
 Must not know: what is built upon them.
@@ -49,8 +49,11 @@ class System:
         return KEPT / f"{self.name}-{digest[:16]}.tar"
 
 
+STOOD_IN_FOR: Final = ("postgres", "valkey", "prometheus")
 PYTHON: Final = System("python", (*LEAN, "--include=python3,python3-pip,python3-venv"))
-SERVERS: Final = System("servers", (*LEAN, "--include=postgresql-17,valkey-server", NO_CLUSTER))
+SERVERS: Final = System(
+    "servers", (*LEAN, "--include=postgresql-17,valkey-server,prometheus", NO_CLUSTER)
+)
 
 
 def base_image() -> str:
@@ -63,9 +66,8 @@ def base_image() -> str:
 def server_images() -> dict[str, str]:
     """Give the names of the servers' images in the compose file, by their service."""
     text = (ROOT / "deploy" / "compose.yaml").read_text()
-    found = re.findall(r"^  (postgres|valkey):\n    image: (\S+)$", text, re.MULTILINE)
-    assert [("postgres"), ("valkey")] == [service for service, _ in found]
-    return dict(found)
+    found = dict(re.findall(r"^  (\w+):\n    image: (\S+)$", text, re.MULTILINE))
+    return {service: found[service] for service in STOOD_IN_FOR}
 
 
 def supply(engine: Engine, tell: Tell) -> None:
@@ -85,7 +87,8 @@ def supply(engine: Engine, tell: Tell) -> None:
     engine.run("import", SERVERS.archive, "fluxpay-stand-in")
     for service, name in server_images().items():
         recipe = RECIPES / f"{service}.Dockerfile"
-        engine.run("build", "--quiet", "--tag", name, "--file", recipe, RECIPES)
+        options = ("--quiet", "--network=none", "--tag", name, "--file", recipe)
+        engine.run("build", *options, RECIPES)
 
 
 def _make(system: System, tell: Tell) -> None:
