@@ -158,6 +158,10 @@ def test_the_core_comes_up_in_order_and_healthy(stack: Stack) -> None:
         for service in ("postgres", "valkey", "api")
     ]
     assert "running" == stack.facts("worker")["State"]["Status"]
+    # Nobody came too early and had to be started again.
+    assert [0] * 4 == [
+        stack.facts(service)["RestartCount"] for service in ("postgres", "valkey", "api", "worker")
+    ]
     assert migrate["FinishedAt"] < stack.facts("api")["State"]["StartedAt"]
     assert migrate["StartedAt"] > stack.facts("postgres")["State"]["StartedAt"]
 
