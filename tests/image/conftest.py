@@ -4,11 +4,12 @@ They take minutes, so what needs them stands in one file, which one process of t
 """
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
-from tests.image import product, stand_ins
-from tests.image.engine import Engine, running
+from tests.image import packages, product, stand_ins
+from tests.image.engine import Engine, EngineFailed, running
 from tests.image.telling import Tell, teller
 
 IMAGE = "fluxpay:local"
@@ -23,8 +24,12 @@ def tell(request: pytest.FixtureRequest) -> Tell:
 @pytest.fixture(scope="session")
 def engine(tell: Tell) -> Iterator[Engine]:
     """An engine that has every image the Dockerfile and the compose file ask for."""
-    with running(tell) as engine:
-        stand_ins.supply(engine, tell)
+    with ExitStack() as stack:
+        try:
+            engine = stack.enter_context(running(tell))
+            stand_ins.supply(engine, tell)
+        except (EngineFailed, packages.NotInstalled) as error:
+            pytest.fail(str(error), pytrace=False)
         yield engine
 
 

@@ -223,12 +223,14 @@ def test_it_serves_as_the_first_process_and_ends_on_sigterm(stack: Stack, image:
     networks = f"--network={stack.environ['COMPOSE_PROJECT_NAME']}_data"
     options = (*LOCKED_DOWN, networks, *files, *variables, "--detach", "--health-interval=1s")
     container = stack.engine.run("run", *options, image).strip()
-    wait_until_healthy(stack.engine, container)
-    first = stack.engine.run("exec", container, "cat", "/proc/1/comm")
-    assert "fluxpay\n" == first
-    stack.engine.run("stop", "--time=60", container)
-    state = container_facts(stack.engine, container)["State"]
-    assert ("exited", 0) == (state["Status"], state["ExitCode"])
+    try:
+        wait_until_healthy(stack.engine, container)
+        assert "fluxpay\n" == stack.engine.run("exec", container, "cat", "/proc/1/comm")
+        stack.engine.run("stop", "--time=60", container)
+        state = container_facts(stack.engine, container)["State"]
+        assert ("exited", 0) == (state["Status"], state["ExitCode"])
+    finally:
+        stack.engine.run("rm", "--force", "--volumes", container)
 
 
 def test_prometheus_asks_the_api_and_can_answer_every_panel(stack: Stack) -> None:
