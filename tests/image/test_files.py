@@ -47,6 +47,11 @@ def test_a_build_is_sent_what_the_image_is_made_of_and_nothing_else() -> None:
     assert expected | {"requirements-build.lock", "requirements-image.lock"} == let_through
 
 
+def test_every_stage_stands_on_the_base_that_is_given() -> None:
+    stages = re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert ["${BASE}", "dependencies", "${BASE}"] == stages
+
+
 def test_no_syntax_line_makes_a_build_ask_a_registry() -> None:
     assert [] == [path for path in DOCKERFILES if "# syntax" in path.read_text()]
 
