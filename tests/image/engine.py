@@ -7,6 +7,7 @@ Must not know: which images there are.
 Our own takes root, and Debian's packages docker.io and docker-compose; see `packages`.
 """
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -23,6 +24,7 @@ from fluxpay.embedded import launcher
 from tests.image import packages
 from tests.image.telling import Tell
 
+FOLDER_PREFIX: Final = "fluxpay-engine-"
 READY_TIMEOUT_S: Final = 60
 STOP_TIMEOUT_S: Final = 60
 # The bridge networks of Compose work without rules of the firewall: names are resolved inside, and
@@ -89,11 +91,23 @@ def running(tell: Tell) -> Iterator[Engine]:
         yield found
         return
     packages.install(tell)
-    folder = Path(tempfile.mkdtemp(prefix="fluxpay-engine-"))
+    _clear_away_the_dead()
+    folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
     try:
-        yield from _own(folder, tell)
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield from _own(folder, tell)
     finally:
         shutil.rmtree(folder)
+
+
+def _clear_away_the_dead() -> None:
+    """Remove what a run left that was killed; its engine ended with it, and so did its lock."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*"):
+        with suppress(FileNotFoundError, BlockingIOError):
+            with (folder / "lock").open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder)
 
 
 def _answering() -> Engine | None:

@@ -5,6 +5,7 @@ Must not know: what is in the image.
 """
 
 import json
+import os
 import ssl
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from tests.image.stand_ins import ROOT
 
 # How pip finds its packages; all else of its configuration is about this machine.
 HANDED_OVER: Final = ("index-url", "extra-index-url", "trusted-host", "proxy", "default-timeout")
+PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 # Stands in the secret of each build, to be looked for in what came out of it.
 CANARY: Final = "canary-9f27c1d05b"
 
@@ -37,6 +39,8 @@ def write_build_secrets(folder: Path) -> list[str]:
     if authority is not None:
         lines.append("cert = /run/secrets/ca.pem")
         options.append(f"--secret=id=ca.pem,src={authority}")
+    # Known to every build, and kept by none: only the names are given here.
+    options += [f"--build-arg={name}" for name in PROXIES if name in os.environ]
     (folder / "pip.conf").write_text("\n".join(lines) + "\n")
     return options
 
