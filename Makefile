@@ -20,7 +20,7 @@ help:
 	@echo 'make tools           build the programs of others that tests run, once; make test does it too'
 	@echo 'make check           formatter, linters, layers, types, core and simulation tests'
 	@echo 'make bench [ARGS=…]  measure, print one table, write bench.json'
-	@echo 'make lock  [ARGS=…]  write requirements.lock anew (ARGS=--upgrade for newer releases)'
+	@echo 'make lock  [ARGS=…]  write the locks anew (ARGS=--upgrade for newer releases)'
 	@echo 'make crd             write the definition of Tenant anew, from its models'
 	@echo 'make chart           write the README and the reviewed renders of the chart anew'
 
@@ -49,13 +49,20 @@ check: setup
 bench: setup
 	@$(BIN)/python -m tests.bench.run $(ARGS)
 
-LOCK := --quiet --no-cache --universal --python-version 3.11 --generate-hashes --no-annotate \
-    --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(ARGS)
+# The image holds what serves and the operator; its wheel is built by the backend alone. Both are
+# excerpts of the one lock, so that what is shipped is what was tested. checkov contradicts it.
+COMPILE = $(BIN)/uv pip compile --quiet --no-cache --universal --python-version 3.11 \
+    --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
+    --custom-compile-command 'make lock'
 
 lock: setup
-	@$(BIN)/uv pip compile pyproject.toml --all-extras $(LOCK) --output-file requirements.lock
-	@cd tests/toolbox && ../../$(BIN)/uv pip compile checkov.in $(LOCK) --output-file checkov.lock
-	@echo 'lock: wrote requirements.lock and tests/toolbox/checkov.lock'
+	@$(COMPILE) pyproject.toml --all-extras --output-file requirements.lock $(ARGS)
+	@$(COMPILE) pyproject.toml --extra operator --constraints requirements.lock \
+	    --output-file requirements-image.lock
+	@echo hatchling | $(COMPILE) - --constraints requirements.lock \
+	    --output-file requirements-build.lock
+	@cd tests/toolbox && ../../$(COMPILE) checkov.in --output-file checkov.lock $(ARGS)
+	@echo 'lock: wrote requirements.lock, two excerpts of it for the image, and that of checkov'
 
 crd: setup
 	@$(BIN)/python -m fluxpay_operator.crd > $(CRD).new && mv $(CRD).new $(CRD)

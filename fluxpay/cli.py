@@ -74,6 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     worker = commands.add_parser("worker", help="expire authorizations and seal the ledger")
     worker.set_defaults(command=_worker, interrupted=0)
 
+    health = commands.add_parser("health", help="ask the service here whether it is ready")
+    health.set_defaults(command=_health)
+
     migrate = commands.add_parser("migrate", help="bring the database schema up to date")
     migrate.add_argument("--check", action="store_true", help="apply nothing; exit 3 while behind")
     migrate.set_defaults(command=_migrate, database_variable="FLUXPAY_OWNER_DATABASE_URL")
@@ -174,6 +177,18 @@ def _worker(_: argparse.Namespace) -> int:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run(settings, on_ready=announce))
+    return 0
+
+
+def _health(_: argparse.Namespace) -> int:
+    from fluxpay import probe
+
+    try:
+        probe.ask(probe.Listener.from_environment(os.environ))
+    except probe.NotReady as error:
+        print(f"fluxpay: {error}; see the log of: fluxpay serve", file=sys.stderr)
+        return 1
+    print("ready")
     return 0
 
 

@@ -20,6 +20,7 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parents[1]
 CORE = ROOT / "fluxpay" / "core"
 SOURCE_FOLDERS = ("fluxpay", "operator", "tests")
+LOCKS = ("requirements.lock", "requirements-image.lock", "requirements-build.lock")
 MODULE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 70
 
@@ -109,8 +110,12 @@ def direct_requirements() -> list[Requirement]:
     return [requirement for requirement in requirements if requirement.name != "fluxpay"]
 
 
-def lock_lines() -> list[str]:
-    return (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+def lock_lines(name: str = "requirements.lock") -> list[str]:
+    return (ROOT / name).read_text(encoding="utf-8").splitlines()
+
+
+def pins_of(name: str) -> set[str]:
+    return {match[0] for line in lock_lines(name) if (match := PIN.match(line))}
 
 
 def test_every_layer_contract_is_kept() -> None:
@@ -223,18 +228,35 @@ def test_no_module_bears_a_name_that_says_nothing() -> None:
     assert [] == [path for path in own_files() if path.stem in empty_names]
 
 
-def test_every_pin_of_the_lock_carries_its_hashes() -> None:
-    lines = lock_lines()
+@pytest.mark.parametrize("name", LOCKS)
+def test_every_pin_of_a_lock_carries_its_hashes(name: str) -> None:
+    lines = lock_lines(name)
     pins = [number for number, line in enumerate(lines) if not line.startswith((" ", "#"))]
     assert [] == [lines[number] for number in pins if not PIN.match(lines[number])]
     assert [] == [lines[number] for number in pins if not HASH.match(lines[number + 1])]
     assert [] == [line for line in lines if line.startswith(" ") and not HASH.match(line)]
-    assert len(pins) > len(project()["project"]["dependencies"])
+    assert pins != []
 
 
-def test_the_lock_names_no_host_and_no_path() -> None:
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_lock_names_no_host_and_no_path(name: str) -> None:
     signs = ("://", "--index", "--extra-index", "--find-links", " @ ", "file:", "-e ")
-    assert [] == [line for line in lock_lines() if any(sign in line for sign in signs)]
+    assert [] == [line for line in lock_lines(name) if any(sign in line for sign in signs)]
+
+
+@pytest.mark.parametrize("name", LOCKS[1:])
+def test_what_is_shipped_is_what_was_tested(name: str) -> None:
+    assert set() == pins_of(name) - pins_of("requirements.lock")
+
+
+def test_the_image_gets_what_serves_and_the_operator_and_nothing_else() -> None:
+    extras = project()["project"]["optional-dependencies"]
+    names = {pin.partition("==")[0] for pin in pins_of("requirements-image.lock")}
+    wanted = [*project()["project"]["dependencies"], *extras["operator"]]
+    assert set() == {Requirement(line).name for line in wanted} - names
+    left_out = [line for extra in set(extras) - {"operator"} for line in extras[extra]]
+    unwanted = {Requirement(line).name for line in left_out}
+    assert set() == unwanted & names
 
 
 @pytest.mark.parametrize("requirement", direct_requirements(), ids=str)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import fences, read
-from tests.docs.walkthrough import blocks, missing_lines, outputs
+from tests.docs.walkthrough import blocks, missing_lines, outputs, surprises
 
 READY_TIMEOUT_S = 90
 PAGES = (
@@ -67,12 +67,8 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
 def test_the_commands_of_a_page_answer_as_it_shows(page: str, dev: Dev) -> None:
     to_run = blocks(read(page))
     written = outputs(to_run, dev.home, environ=dev.environ)
-    surprises = {
-        block.commands: {"missing": missing, "written": text}
-        for block, text in zip(to_run, written, strict=True)
-        if (missing := missing_lines(block.shown or "", text))
-    }
-    assert {} == surprises, json.dumps(surprises, indent=2)
+    found = surprises(to_run, written)
+    assert {} == found, json.dumps(found, indent=2)
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/tutorial/first-payment.md"])

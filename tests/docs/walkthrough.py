@@ -48,7 +48,9 @@ def blocks(text: str) -> list[Block]:
     return run
 
 
-def outputs(to_run: list[Block], directory: Path, *, environ: dict[str, str]) -> list[str]:
+def outputs(
+    to_run: list[Block], directory: Path, *, environ: dict[str, str], timeout_s: int = 60
+) -> list[str]:
     """Run the blocks in one shell and give what each of them wrote."""
     script = "".join(f"{block.commands}\nprintf '\\n%s\\n' '{_MARK}'\n" for block in to_run)
     ran = subprocess.run(
@@ -58,11 +60,20 @@ def outputs(to_run: list[Block], directory: Path, *, environ: dict[str, str]) ->
         env=environ,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=timeout_s,
         check=False,
     )
     assert (0, "") == (ran.returncode, ran.stderr), ran.stdout
     return ran.stdout.split(f"\n{_MARK}\n")[:-1]
+
+
+def surprises(to_run: list[Block], written: list[str]) -> dict[str, dict[str, object]]:
+    """Give what is missing from an output that the page shows, by the commands."""
+    return {
+        block.commands: {"missing": missing, "written": text}
+        for block, text in zip(to_run, written, strict=True)
+        if (missing := missing_lines(block.shown or "", text))
+    }
 
 
 def missing_lines(shown: str, written: str) -> list[str]:
