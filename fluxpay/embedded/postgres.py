@@ -12,8 +12,10 @@ nowhere else, which is why `trust` suffices. fsync stays on.
 import shutil
 import signal
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import quote
 
@@ -67,8 +69,13 @@ class EmbeddedPostgres:
     server: subprocess.Popen[bytes]
 
     @staticmethod
-    def start(directory: Path) -> "EmbeddedPostgres":
+    def start(
+        directory: Path, *, settings: Mapping[str, str] = MappingProxyType({})
+    ) -> "EmbeddedPostgres":
         """Start the server of this folder, which is made if there is none, and wait for it.
+
+        Args:
+            settings: Instead of, or beside, those that are right for one machine.
 
         Raises: EmbeddedFailed with the last words of its log.
         """
@@ -82,7 +89,7 @@ class EmbeddedPostgres:
         # would hold back.
         for leftover in (data / "postmaster.pid", sockets / SOCKET, sockets / SOCKET_LOCK):
             leftover.unlink(missing_ok=True)
-        launch = _launch(directory, data, sockets)
+        launch = _launch(directory, data, sockets, settings)
         server = process.start(launch)
         running = EmbeddedPostgres(directory, sockets, server)
         process.await_ready(server, launch, running._answers)
@@ -157,10 +164,10 @@ def _initialise(directory: Path, data: Path) -> None:
     unfinished.rename(data)
 
 
-def _launch(directory: Path, data: Path, sockets: Path) -> Launch:
+def _launch(directory: Path, data: Path, sockets: Path, others: Mapping[str, str]) -> Launch:
     # A double quote inside a quoted folder name is written twice.
     quoted = str(sockets).replace('"', '""')
-    settings = {**SETTINGS, "unix_socket_directories": f'"{quoted}"'}
+    settings = {**SETTINGS, **others, "unix_socket_directories": f'"{quoted}"'}
     command = [str(places.postgres_program("postgres")), "-D", str(data)]
     for name, value in settings.items():
         command += ["-c", f"{name}={value}"]

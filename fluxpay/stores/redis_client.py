@@ -8,9 +8,9 @@ says about them is overruled; it keeps its say on credentials, database and TLS.
 Must not know which commands are sent.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from redis.asyncio import ConnectionPool, RedisCluster
 from redis.asyncio import Redis as RedisServer
@@ -74,13 +74,13 @@ def _settings(timeout_ms: int) -> dict[str, Any]:
 
 
 def _cluster(url: str, settings: dict[str, Any]) -> RedisCluster:
-    parts = urlsplit(url)
-    credentials, separator, places = parts.netloc.rpartition("@")
+    # Not `urlsplit`: some releases refuse an address in brackets that stands among several hosts.
+    address = url.partition("://")[2]
+    netloc = re.split("[/?#]", address, maxsplit=1)[0]
+    credentials, separator, places = netloc.rpartition("@")
+    rest = address[len(netloc) :]
     hosts = [
-        parse_url(
-            parts._replace(scheme="redis", netloc=f"{credentials}{separator}{place}").geturl()
-        )
-        for place in places.split(",")
+        parse_url(f"redis://{credentials}{separator}{place}{rest}") for place in places.split(",")
     ]
     options: dict[str, Any] = {**hosts[0], **settings}
     options["ssl"] = options.get("ssl") == "true"

@@ -62,12 +62,7 @@ class World:
             writers_max=settings.commit_writers,
             on_batch=on_batch,
         )
-        redis = connect(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
-        # Who switches batching off, to see what it is worth, means that of Redis commands as well.
-        alone = {"commands_max": 1, "in_flight_max": _ALONE_IN_FLIGHT_MAX}
-        self._redis = TurnPipeline(
-            redis, on_change=on_degraded, **(alone if settings.commit_batch_max == 1 else {})
-        )
+        self._redis = _pipeline(settings, on_degraded)
         payments, tenants = Payments(self._readers), Tenants(self._readers)
         books = Books(self._readers)
         transfers = Transfers(self._readers)
@@ -190,6 +185,16 @@ class World:
 
     async def _ping(self) -> bool:
         return await self._redis.ping()
+
+
+def _pipeline(settings: Settings, on_degraded: Callable[[bool], None]) -> TurnPipeline:
+    redis = connect(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
+    if settings.commit_batch_max > 1:
+        return TurnPipeline(redis, on_change=on_degraded)
+    # Who switches batching off, to see what it is worth, means that of Redis commands as well.
+    return TurnPipeline(
+        redis, on_change=on_degraded, commands_max=1, in_flight_max=_ALONE_IN_FLIGHT_MAX
+    )
 
 
 def _at_once(answer: Callable[[Any], Any]) -> Callable[[Any], Coroutine[Any, Any, Any]]:

@@ -1,10 +1,13 @@
 """Bare SQL: the rows that a payment commits, written by pgbench into the service's own schema.
 
-It connects as the owner, whom row-level security does not bind here, over a unix socket, without
-HTTP, and asks neither Redis nor who is calling: everything that differs is in its favour.
+It writes as the role that the service's own function runs as, under that role's policies. It does
+so over a unix socket, without HTTP, makes no ids and no JSON, and asks neither Redis nor who is
+calling: everything that differs is in its favour.
 """
 
 import asyncio
+import json
+import os
 import re
 import resource
 import time
@@ -20,6 +23,38 @@ _HERE: Final = Path(__file__).parent
 _RATE: Final = re.compile(r"tps = ([0-9.]+)")
 _DONE: Final = re.compile(r"transactions actually processed: (\d+)")
 _THREADS_MAX: Final = 2
+_ROLE: Final = {"PGOPTIONS": "-c role=fluxpay_writer"}
+_DOCUMENT: Final = {
+    "id": "pay_01m82vg9s4ezka7k9xavmdesq4",
+    "object": "payment",
+    "amount": 1250,
+    "currency": "EUR",
+    "status": "captured",
+    "amount_captured": 1250,
+    "amount_refunded": 0,
+    "capture": "automatic",
+    "description": None,
+    "reference": "order-7",
+    "metadata": {},
+    "created_at": "2026-11-23T00:04:44.452Z",
+    "expires_at": None,
+}
+_PAYMENT: Final = {
+    "body": json.dumps(_DOCUMENT, separators=(",", ":")),
+    "fingerprint": "\\x" + "0123456789abcdef" * 4,
+    "metadata": "{}",
+    "reference": "order-7",
+    "currency": "EUR",
+    "status": "captured",
+    "capture": "automatic",
+    "amount": "1250",
+    "created_at": "2026-11-23T00:04:44.452Z",
+    "location": "/v1/payments/pay_01m82vg9s4ezka7k9xavmdesq4",
+    "event": "payment.captured",
+    "kind": "capture",
+    "code": "201",
+}
+"""The parameters of each transaction, by the names that `same_rows.sql` gives them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +84,13 @@ async def run(script: Script, url: str, *, server_pid: int, clients: int, second
     base = time.time_ns() // 1000
     command = [str(postgres_program("pgbench")), "-n", "-M", "prepared", "-c", str(clients)]
     command += ["-j", str(min(clients, _THREADS_MAX)), "-T", str(max(1, round(seconds)))]
-    command += ["-D", f"base={base}", "-D", "n=0", "-f", str(_HERE / script.file)]
+    for name, value in {"base": str(base), "n": "0", **_PAYMENT}.items():
+        command += ["-D", f"{name}={value}"]
+    command += ["-f", str(_HERE / script.file)]
     before_s, own_before_s = usage.cpu_s([server_pid]), _children_s()
-    process = await asyncio.create_subprocess_exec(*command, url, stdout=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(
+        *command, url, stdout=asyncio.subprocess.PIPE, env=os.environ | _ROLE
+    )
     said = (await process.communicate())[0].decode()
     rate, done = _RATE.search(said), _DONE.search(said)
     if process.returncode != 0 or rate is None or done is None:

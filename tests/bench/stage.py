@@ -27,6 +27,9 @@ _PRODUCTION: Final = {
     "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
     "OTEL_TRACES_SAMPLER_ARG": "0.01",
 }
+# What a database server of this size would be given: some gigabytes of memory, and checkpoints
+# that are minutes apart. What runs beside `fluxpay dev` takes far less.
+_SERVER: Final = {"shared_buffers": "3GB", "max_wal_size": "16GB", "checkpoint_timeout": "15min"}
 _NEVER_REACHED: Final = 10_000_000
 _FRAUD_LIMITS: Final = [
     {
@@ -88,7 +91,7 @@ async def staged(
 ) -> AsyncIterator[Stage]:
     """Start it all for the length of a block."""
     tell("starting Postgres and Valkey")
-    postgres = EmbeddedPostgres.start(directory / "postgres")
+    postgres = EmbeddedPostgres.start(directory / "postgres", settings=_SERVER)
     valkey = EmbeddedValkey.start(directory / "valkey")
     try:
         async with AsyncExitStack() as stack:

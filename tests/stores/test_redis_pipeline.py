@@ -234,3 +234,17 @@ async def test_a_ping_is_answered_even_by_a_server_that_shows_us_no_such_key(
         await pipeline.close()
     finally:
         await server.acl_deluser("narrow")
+
+
+async def test_each_command_travels_alone_where_coalescing_is_switched_off(
+    redis_url: str, server: Redis
+) -> None:
+    client = connect(redis_url, timeout_ms=TIMEOUT_MS)
+    pipeline = TurnPipeline(client, commands_max=1, in_flight_max=16)
+    assert await pipeline.ping()
+    before = await reads(server)
+    assert list(range(1, 51)) == sorted(
+        await asyncio.gather(*(pipeline.execute("INCR", "n") for _ in range(50)))
+    )
+    assert 51 == await reads(server) - before
+    await pipeline.close()
