@@ -7,7 +7,7 @@ MAKEFLAGS += --no-builtin-rules
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: setup dev test tools check bench lock crd chart help
+.PHONY: setup dev test tools check bench scale lock crd chart help
 
 BIN := .venv/bin
 CRD := charts/fluxpay/files/crds/tenants.fluxpay.io.yaml
@@ -20,6 +20,7 @@ help:
 	@echo 'make tools           build the programs of others that tests run, once; make test does it too'
 	@echo 'make check           formatter, linters, layers, types, core and simulation tests'
 	@echo 'make bench [ARGS=…]  measure, print one table, write bench.json'
+	@echo 'make scale [ARGS=…]  run the operator on a thousand tenants, print figures as JSON'
 	@echo 'make lock  [ARGS=…]  write the locks anew (ARGS=--upgrade for newer releases)'
 	@echo 'make crd             write the definition of Tenant anew, from its models'
 	@echo 'make chart           write the README and the reviewed renders of the chart anew'
@@ -48,6 +49,10 @@ check: setup
 
 bench: setup
 	@$(BIN)/python -m tests.bench.run $(ARGS)
+
+scale: setup
+	@$(BIN)/python -m tests.toolbox tests/cluster
+	@$(BIN)/python -m tests.cluster.scale $(ARGS)
 
 # The image holds what serves and the operator; its wheel is built by the backend alone. Both are
 # excerpts of the one lock, so that what is shipped is what was tested. checkov contradicts it.

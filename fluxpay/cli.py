@@ -77,6 +77,9 @@ def _parser() -> argparse.ArgumentParser:
     health = commands.add_parser("health", help="ask the service here whether it is ready")
     health.set_defaults(command=_health)
 
+    operator = commands.add_parser("operator", help="turn Tenant resources into tenants and keys")
+    operator.set_defaults(command=_operator, interrupted=0)
+
     migrate = commands.add_parser("migrate", help="bring the database schema up to date")
     migrate.add_argument("--check", action="store_true", help="apply nothing; exit 3 while behind")
     migrate.set_defaults(command=_migrate, database_variable="FLUXPAY_OWNER_DATABASE_URL")
@@ -189,6 +192,30 @@ def _health(_: argparse.Namespace) -> int:
         print(f"fluxpay: {error}; see the log of: fluxpay serve", file=sys.stderr)
         return 1
     print("ready")
+    return 0
+
+
+def _operator(_: argparse.Namespace) -> int:
+    from fluxpay.settings import OperatorSettings
+
+    # Before the rest is imported: a bad value is told at once.
+    settings = OperatorSettings.from_environment(os.environ)
+
+    import asyncio
+
+    import uvloop
+
+    try:
+        from fluxpay_operator.process import run
+    except ModuleNotFoundError as error:
+        print(f"fluxpay: {error}; install fluxpay[operator]", file=sys.stderr)
+        return 1
+
+    def announce(url: str) -> None:
+        print(f"Watching tenants, probes on {url}", flush=True)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run(settings, on_ready=announce))
     return 0
 
 

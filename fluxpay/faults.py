@@ -80,8 +80,8 @@ def _system_fault(error: OSError) -> Fault:
             USAGE,
         )
     advice = {
-        errno.EADDRINUSE: "stop its user, or set FLUXPAY_PORT or FLUXPAY_ADMIN_PORT (in dev: "
-        "--port, --admin-port)",
+        errno.EADDRINUSE: "stop its user, or set FLUXPAY_PORT, FLUXPAY_ADMIN_PORT or "
+        "FLUXPAY_OPERATOR_PORT (in dev: --port, --admin-port)",
         errno.EADDRNOTAVAIL: "set FLUXPAY_HOST to an address of this machine",
         errno.ENOSPC: "make room on the disk",
     }.get(error.errno or 0, "check that it exists and that this user may use it")

@@ -30,6 +30,7 @@ from fluxpay.variables import (
 
 __all__ = [
     "BadSetting",
+    "OperatorSettings",
     "Settings",
     "WorkerSettings",
     "database_url",
@@ -59,8 +60,21 @@ PLAIN: Final = (
     "SHUTDOWN_TIMEOUT_S",
     "BODY_MAX_BYTES",
 )
+OPERATOR: Final = (
+    "OPERATOR_ADMIN_URL",
+    "OPERATOR_ADMIN_CA_FILE",
+    "OPERATOR_API_URL",
+    "OPERATOR_NAMESPACES",
+    "OPERATOR_LEASE_NAMESPACE",
+    "OPERATOR_LEASE_NAME",
+    "OPERATOR_HOST",
+    "OPERATOR_PORT",
+    "OPERATOR_WORKERS",
+    "OPERATOR_RESYNC_S",
+)
 KNOWN: Final = frozenset(
-    PREFIX + name for name in (*PLAIN, *SECRETS, *(f"{secret}_FILE" for secret in SECRETS))
+    PREFIX + name
+    for name in (*PLAIN, *OPERATOR, *SECRETS, *(f"{secret}_FILE" for secret in SECRETS))
 )
 # Kubernetes puts these into every pod beside a Service called `fluxpay` (or `fluxpay-…`), unless
 # the pod says enableServiceLinks: false. Nobody wrote them, so they are no typo.
@@ -139,6 +153,67 @@ class Settings:
             body_max_bytes=variables.number(
                 "BODY_MAX_BYTES", 65_536, at_least=1_024, at_most=10_485_760
             ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorSettings:
+    """What the operator can be told from outside; it has no database, and no way to one.
+
+    Args:
+        namespaces: Where it looks for tenants; none means the whole cluster.
+        lease_namespace: None takes the namespace of the pod.
+    """
+
+    operator_admin_url: str
+    operator_api_url: str
+    admin_token_file: Path | None
+    admin_token: str | None = field(repr=False)
+    operator_admin_ca_file: Path | None = None
+    operator_namespaces: tuple[str, ...] = ()
+    operator_lease_namespace: str | None = None
+    operator_lease_name: str = "fluxpay-operator"
+    operator_host: str = "0.0.0.0"  # noqa: S104 - the kubelet probes from outside
+    operator_port: int = 8082
+    operator_workers: int = 8
+    operator_resync_s: int = 300
+    log_level: str = "INFO"
+    shutdown_timeout_s: int = 10
+
+    @staticmethod
+    def from_environment(environ: Mapping[str, str]) -> "OperatorSettings":
+        """Read and check the variables of the operator.
+
+        Raises: BadSetting for the first one that is unknown, missing or wrong.
+        """
+        refuse_unknown(environ)
+        variables = Variables(environ)
+        token, token_file = variables.admin_token()
+        if token is None and token_file is None:
+            raise BadSetting(
+                PREFIX + "ADMIN_TOKEN_FILE", "is not set; name a file that holds an admin token"
+            )
+        return OperatorSettings(
+            operator_admin_url=variables.http_url("OPERATOR_ADMIN_URL"),
+            operator_api_url=variables.http_url("OPERATOR_API_URL"),
+            admin_token_file=token_file,
+            admin_token=token,
+            operator_admin_ca_file=variables.readable_file("OPERATOR_ADMIN_CA_FILE"),
+            operator_namespaces=variables.labels("OPERATOR_NAMESPACES"),
+            operator_lease_namespace=next(
+                iter(variables.labels("OPERATOR_LEASE_NAMESPACE", at_most=1)), None
+            ),
+            operator_lease_name=next(
+                iter(variables.labels("OPERATOR_LEASE_NAME", at_most=1)), "fluxpay-operator"
+            ),
+            operator_host=variables.text("OPERATOR_HOST", "0.0.0.0"),  # noqa: S104 - as above
+            operator_port=variables.number("OPERATOR_PORT", 8082, at_most=PORT_MAX, at_least=0),
+            operator_workers=variables.number("OPERATOR_WORKERS", 8, at_most=64),
+            operator_resync_s=variables.number(
+                "OPERATOR_RESYNC_S", 300, at_least=10, at_most=86_400
+            ),
+            log_level=variables.log_level(),
+            shutdown_timeout_s=variables.number("SHUTDOWN_TIMEOUT_S", 10, at_most=300),
         )
 
 

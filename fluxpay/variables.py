@@ -28,11 +28,13 @@ SWITCHES: Final = {
     "off": False,
 }
 DATABASE_SCHEMES: Final = ("postgresql", "postgres")
+HTTP_SCHEMES: Final = ("http", "https")
 REDIS_SCHEMES: Final = ("redis", "rediss", "unix", "redis+cluster")
 
 FILE_BYTES_MAX: Final = 1_048_576
 PORT_MAX: Final = 65_535
 VISIBLE: Final = re.compile(r"[!-~]+")
+LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 class BadSetting(Exception):
@@ -107,6 +109,37 @@ class Variables:
                     f"holds {part[:60]!r}; write addresses or networks such as 10.0.0.0/8",
                 ) from None
         return tuple(networks)
+
+    def labels(self, name: str, *, at_most: int = 1000) -> tuple[str, ...]:
+        """Read names as Kubernetes gives them to namespaces, parted by commas or blanks."""
+        parts = (self.value(name) or "").replace(",", " ").split()
+        for part in parts:
+            if LABEL.fullmatch(part) is None:
+                raise BadSetting(
+                    PREFIX + name,
+                    f"holds {part[:60]!r}; write lower-case letters, digits and hyphens",
+                )
+        if len(parts) > at_most:
+            raise BadSetting(PREFIX + name, f"holds {len(parts)} names; write {at_most}")
+        return tuple(dict.fromkeys(parts))
+
+    def http_url(self, name: str) -> str:
+        """Read the address of a service, which must be there; a path may follow the host."""
+        text = self.value(name)
+        if text is None:
+            raise BadSetting(
+                PREFIX + name, "is not set; set it to an address such as https://pay.example.com"
+            )
+        scheme, _, rest = text.partition("://")
+        place, _, path = rest.partition("/")
+        if scheme not in HTTP_SCHEMES or not place or not _is_place(place):
+            # Not quoted: somebody may have written a password into it.
+            raise BadSetting(
+                PREFIX + name, "is no address; write http:// or https://, a host and maybe a port"
+            )
+        if re.search(r"[^!-~]|[?#]", path):
+            raise BadSetting(PREFIX + name, "holds a blank, a query or a fragment; take it out")
+        return text.rstrip("/")
 
     def secret(self, name: str) -> str | None:
         """Read a secret from its variable or from the file that `<VARIABLE>_FILE` names."""

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import psycopg2
@@ -53,6 +53,13 @@ def template(postgres: EmbeddedPostgres) -> str:
 @pytest.fixture
 def database(postgres: EmbeddedPostgres, template: str) -> Iterator[Database]:
     """A migrated database for one test alone."""
+    with fresh_database(postgres, template) as fresh:
+        yield fresh
+
+
+@contextmanager
+def fresh_database(postgres: EmbeddedPostgres, template: str) -> Iterator[Database]:
+    """A migrated database for the length of a block."""
     name = f"test_{uuid.uuid4().hex}"
     _as_owner(postgres, f"CREATE DATABASE {name} TEMPLATE {template}")
     yield Database(owner_url=postgres.owner_url(name), app_url=postgres.app_url(name), name=name)

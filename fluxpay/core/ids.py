@@ -10,9 +10,9 @@ import re
 from enum import StrEnum
 from typing import Final
 
-_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _SUFFIX_CHARS: Final = 26
-_PAIRS: Final = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
+_PAIRS: Final = tuple(high + low for high in ALPHABET for low in ALPHABET)
 _SUFFIX: Final = re.compile(r"[0-7][0-9a-hjkmnp-tv-z]{25}", re.ASCII)
 
 

@@ -30,17 +30,6 @@ VERSION: Final = "v1alpha1"
 PLURAL: Final = "tenants"
 KIND: Final = "Tenant"
 
-ROTATE_ANNOTATION_PREFIX: Final = "rotate.fluxpay.io/"
-"""Rotates one key on demand: the key's name follows the slash, any new value is a new wish.
-
-`kubectl annotate tenant shop rotate.fluxpay.io/till="$(date +%s)" --overwrite`. The wish last
-granted stands in `status.keys[].rotationHandled`, so an annotation that stays, or that a GitOps
-tool writes again, rotates nothing twice. One that is there when the key is first made is taken
-as granted.
-"""
-ROTATION_WISH_CHARS_MAX: Final = 64
-"""What of an annotation's value counts: the rest is cut off before it is compared and kept."""
-
 
 class WantedState(StrEnum):
     """The states that a spec can ask for; closing is a deletion."""
@@ -181,12 +170,6 @@ def parse_spec(spec: Mapping[str, Any]) -> Spec | InvalidSpec:
         return msgspec.convert(dict(spec), Spec, dec_hook=_duration)
     except msgspec.ValidationError as error:
         return InvalidSpec(str(error).replace("`$", "`spec"))
-
-
-def rotation_wish(annotations: Mapping[str, str], key_name: str) -> str | None:
-    """What was last asked for this key by annotation: any new value is a new wish."""
-    wish = annotations.get(f"{ROTATE_ANNOTATION_PREFIX}{key_name}")
-    return None if wish is None else wish[:ROTATION_WISH_CHARS_MAX]
 
 
 def _duration(wanted: type, value: object) -> Duration:

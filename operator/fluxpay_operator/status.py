@@ -14,8 +14,8 @@ import msgspec
 from msgspec import Meta
 
 from fluxpay_operator import rules
+from fluxpay_operator.marks import ROTATION_WISH_CHARS_MAX
 from fluxpay_operator.schema_notes import noted
-from fluxpay_operator.spec import ROTATION_WISH_CHARS_MAX
 
 MESSAGE_CHARS_MAX: Final = 1024
 RETIRING_KEYS_MAX: Final = 16
@@ -143,6 +143,18 @@ class Status(_Model, frozen=True, kw_only=True):
         ]
         | None
     ) = msgspec.field(name="tenantID", default=None)
+    generation_base: (
+        Annotated[
+            int,
+            Meta(
+                ge=0,
+                le=2**53 - 1,
+                description="What is added to `metadata.generation` to give the tenant's "
+                "generation in FluxPay: not zero for an adopted tenant.",
+            ),
+        ]
+        | None
+    ) = None
     binding: Annotated[Binding, Meta(description="The Secret to bind.")] | None = None
     keys_ready: (
         Annotated[

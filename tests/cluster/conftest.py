@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
+from fluxpay.embedded.postgres import EmbeddedPostgres
+from fluxpay.embedded.valkey import EmbeddedValkey
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.kubeconfig import write_kubeconfig
 from tests.cluster.kubectl import Kubectl
+from tests.cluster.operating import Launch, Operator, Site, launch_for, prepare
+from tests.cluster.shop import Shop
+from tests.conftest import fresh_database
+from tests.e2e.serving import Service, serving
 
 PUBLISHED_S_MAX = 30
 DEFINITIONS = Path(__file__).parents[2] / "charts/fluxpay/files/crds"
@@ -53,3 +60,38 @@ def kubectl(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> Kube
     token = control_plane.admin_token
     write_kubeconfig(path, control_plane.endpoint, token=token, namespace=namespace)
     return Kubectl(path, namespace)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def service(
+    postgres: EmbeddedPostgres, template: str, valkey: EmbeddedValkey
+) -> AsyncIterator[Service]:
+    """A running `fluxpay serve`: tenants do not see one another, so tests may share it."""
+    with fresh_database(postgres, template) as database:
+        async with serving(database, valkey.url) as running:
+            yield running
+
+
+@pytest.fixture
+def site(control_plane: ControlPlane, kubectl: Kubectl, tmp_path: Path) -> Site:
+    """The test's namespace, with an account that has the operator's shipped rights in it."""
+    return prepare(control_plane, kubectl, tmp_path)
+
+
+@pytest.fixture
+def launch(site: Site, service: Service) -> Launch:
+    """How to start operators that serve the test's namespace."""
+    return launch_for(site, service)
+
+
+@pytest.fixture
+async def operator(launch: Launch) -> AsyncIterator[Operator]:
+    """A running operator."""
+    async with launch.running() as running:
+        yield running
+
+
+@pytest.fixture
+def shop(kubectl: Kubectl, service: Service) -> Shop:
+    """A tenant that is not there yet."""
+    return Shop(kubectl, service)

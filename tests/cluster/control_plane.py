@@ -98,6 +98,11 @@ class ControlPlane:
         raise AssertionError("unreachable")
 
     @property
+    def store_url(self) -> str:
+        """Where etcd answers."""
+        return f"http://127.0.0.1:{self._store_port}"
+
+    @property
     def admin_kubeconfig(self) -> Path:
         """The kubeconfig of one who may do everything."""
         return self.directory / "admin.kubeconfig"
@@ -153,7 +158,7 @@ class ControlPlane:
         )
 
     def _start_store(self) -> None:
-        url = f"http://127.0.0.1:{self._store_port}"
+        url = self.store_url
         flags = {
             "data-dir": self.directory / "etcd",
             "listen-client-urls": url,
@@ -172,7 +177,7 @@ class ControlPlane:
     def _api_launch(self) -> Launch:
         certificate, key = self.directory / "cert.pem", self.directory / "key.pem"
         flags = {
-            "etcd-servers": f"http://127.0.0.1:{self._store_port}",
+            "etcd-servers": self.store_url,
             "bind-address": "127.0.0.1",
             "secure-port": self._api_port,
             "tls-cert-file": certificate,

@@ -11,7 +11,15 @@ from fluxpay.cli import _parser
 from fluxpay.core.effects import AnyEffect
 from fluxpay.core.limits import Quota, WindowCount, admits, decide
 from fluxpay.core.problems import PROBLEMS
-from fluxpay.settings import KNOWN, PLAIN, SECRETS, BadSetting, Settings
+from fluxpay.settings import (
+    KNOWN,
+    OPERATOR,
+    PLAIN,
+    SECRETS,
+    BadSetting,
+    OperatorSettings,
+    Settings,
+)
 from fluxpay.verify import CHECKS
 from fluxpay.web.context import PROBES
 from fluxpay.web.routes import ADMIN_ROUTES, API_ROUTES
@@ -23,15 +31,22 @@ ENOUGH = {
     "FLUXPAY_DATABASE_URL": "postgresql://fluxpay_app@db/fluxpay",
     "FLUXPAY_REDIS_URL": "redis://cache:6379/0",
 }
+ENOUGH_FOR_THE_OPERATOR = {
+    "FLUXPAY_OPERATOR_ADMIN_URL": "https://fluxpay-admin:8081",
+    "FLUXPAY_OPERATOR_API_URL": "https://pay.example.com",
+    "FLUXPAY_ADMIN_TOKEN": "any",
+}
 BOOKS = read("docs/explanation/books.md")
 CONFIGURATION = read("docs/reference/configuration.md")
 PLAIN_ROWS = table(CONFIGURATION, "Listening") + table(CONFIGURATION, "Limits and tuning")
-BOUNDED_ROWS = [row for row in PLAIN_ROWS if row[2].startswith("from ")]
+OPERATOR_ROWS = table(CONFIGURATION, "Operator")
+BOUNDED_ROWS = [row for row in PLAIN_ROWS + OPERATOR_ROWS if row[2].startswith("from ")]
 
 
 def test_every_variable_is_documented_and_no_other() -> None:
     secrets = [code(cell) for row in table(CONFIGURATION, "Secrets") for cell in row[:2]]
-    assert sorted(KNOWN) == sorted([*secrets, *(code(row[0]) for row in PLAIN_ROWS)])
+    rows = PLAIN_ROWS + OPERATOR_ROWS
+    assert sorted(KNOWN) == sorted([*secrets, *(code(row[0]) for row in rows)])
 
 
 def test_secrets_and_plain_settings_stand_in_their_tables() -> None:
@@ -58,6 +73,19 @@ def test_documented_defaults_are_the_defaults() -> None:
     assert settings.host == settings.admin_host
     expected["ADMIN_HOST"] = "as `FLUXPAY_HOST"
     documented = {code(row[0]).removeprefix("FLUXPAY_"): code(row[1]) for row in PLAIN_ROWS}
+    assert expected == documented
+
+
+def test_documented_defaults_of_the_operator_are_its_defaults() -> None:
+    settings = OperatorSettings.from_environment(ENOUGH_FOR_THE_OPERATOR)
+    expected = {}
+    for name in OPERATOR:
+        value = getattr(settings, name.lower())
+        is_needed = f"FLUXPAY_{name}" in ENOUGH_FOR_THE_OPERATOR
+        expected[name] = (
+            "needed" if is_needed else {None: "none", (): "none"}.get(value, str(value))
+        )
+    documented = {code(row[0]).removeprefix("FLUXPAY_"): code(row[1]) for row in OPERATOR_ROWS}
     assert expected == documented
 
 
@@ -156,7 +184,10 @@ def _takes(name: str, value: int) -> bool:
     # The other port must not be the same.
     other = {"FLUXPAY_PORT": "1234", "FLUXPAY_ADMIN_PORT": "1235"}
     try:
-        Settings.from_environment({**ENOUGH, **other, name: str(value)})
+        if name.removeprefix("FLUXPAY_") in OPERATOR:
+            OperatorSettings.from_environment({**ENOUGH_FOR_THE_OPERATOR, name: str(value)})
+        else:
+            Settings.from_environment({**ENOUGH, **other, name: str(value)})
     except BadSetting:
         return False
     return True

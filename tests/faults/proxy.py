@@ -16,6 +16,7 @@ The faults, each set at run time and for all connections, those open and those t
     proxy.cut_after_request_bytes(n) the same for requests: with 0, the next one never arrives
     proxy.cut()                      every open connection is reset; new ones are served
     proxy.blackhole()                connections are accepted and nothing is carried, either way
+    proxy.carry_new_ones()           what is in a black hole stays there; new connections are served
     await proxy.refuse()             nobody listens: connecting is refused; open ones are reset
     await proxy.heal()               all of it ends; what a black hole held back is lost with its
                                      connections
@@ -90,6 +91,11 @@ class FaultProxy:
         """Accept connections and carry nothing, on open ones neither."""
         self._carrying.clear()
 
+    def carry_new_ones(self) -> None:
+        """Serve new connections again, and leave the open ones in their black hole for good."""
+        self._carrying = asyncio.Event()
+        self._carrying.set()
+
     async def refuse(self) -> None:
         """Stop listening, and reset what is open."""
         if self._server is not None:
@@ -116,10 +122,10 @@ class FaultProxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
-        link = _Link(writer)
+        link = _Link(writer, self._carrying)
         self._links.add(link)
         try:
-            await self._carrying.wait()
+            await link.carrying.wait()
             upstream_reader, upstream_writer = await self._reach()
             link.upstream = upstream_writer
             async with asyncio.TaskGroup() as pumps:
@@ -147,7 +153,7 @@ class FaultProxy:
         while piece := await source.read(_PIECE_BYTES):
             if self.delay_s:
                 await asyncio.sleep(self.delay_s)
-            await self._carrying.wait()
+            await link.carrying.wait()
             if link.is_reset:
                 return
             allowed = self._allowed(len(piece), replies=replies)
@@ -178,9 +184,10 @@ class FaultProxy:
 class _Link:
     """One client connection and, once it is reached, its upstream."""
 
-    __slots__ = ("client", "is_reset", "task", "upstream")
+    __slots__ = ("carrying", "client", "is_reset", "task", "upstream")
 
-    def __init__(self, client: asyncio.StreamWriter) -> None:
+    def __init__(self, client: asyncio.StreamWriter, carrying: asyncio.Event) -> None:
+        self.carrying = carrying
         self.client = client
         self.task = asyncio.current_task()
         self.upstream: asyncio.StreamWriter | None = None

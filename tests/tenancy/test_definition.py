@@ -13,14 +13,9 @@ from msgspec import Meta
 
 from fluxpay_operator.crd import definition, manifest
 from fluxpay_operator.key_specs import KeySpec, RotationPolicy
+from fluxpay_operator.marks import rotation_wish
 from fluxpay_operator.schema import Unbounded, schema_of
-from fluxpay_operator.spec import (
-    InvalidSpec,
-    Spec,
-    WantedState,
-    parse_spec,
-    rotation_wish,
-)
+from fluxpay_operator.spec import InvalidSpec, Spec, WantedState, parse_spec
 
 SHIPPED = Path(__file__).parents[2] / "charts/fluxpay/files/crds/tenants.fluxpay.io.yaml"
 LEAST = {"displayName": "Corner shop", "environment": "test", "currencies": ["EUR"]}
