@@ -26,6 +26,7 @@ from tests.web.certificates import write_certificate
 NAMESPACE: Final = "fluxpay"
 PAGE: Final = "docs/how-to/deploy-on-kubernetes.md"
 RUN: Final = ("api", "worker")
+EXAMPLE: Final = helm.ROOT / "deploy" / "examples" / "minimal.yaml"
 OBJECTS: Final = (
     "deployments,services,configmaps,serviceaccounts,networkpolicies,poddisruptionbudgets,jobs,"
     "roles,rolebindings,clusterroles,clusterrolebindings"
@@ -52,7 +53,7 @@ def admin(plane: ControlPlane, tmp_path: Path) -> Kubectl:
 
 @pytest.fixture
 def controllers(plane: ControlPlane, tmp_path: Path) -> Controllers:
-    return Controllers(plane, NAMESPACE, tmp_path, RUN)
+    return Controllers(plane, NAMESPACE, tmp_path, (*RUN, "operator"))
 
 
 def make_namespace(admin: Kubectl, database: Database, redis_url: str, folder: Path) -> None:
@@ -113,6 +114,11 @@ def test_a_release_is_installed_upgraded_rolled_back_and_removed(
         assert {"fluxpay-api", "fluxpay-worker", "fluxpay-operator"} == set(first)
         assert "INFO" == level()
         admin.run("wait", "crd/tenants.fluxpay.io", "--for=condition=Established")
+
+        # What the operator may do is what the chart grants it, and it trusts the chart's certificate.
+        admin.run("apply", f"--filename={EXAMPLE}")
+        admin.run("wait", "tenants", "--all", "--for=condition=Ready", "--timeout=50s")
+        assert "" != admin.run("get", "secrets", "--output=name")
 
         release("upgrade", "fluxpay", str(helm.CHART), "--set=config.logLevel=DEBUG")
         second = deployments()
