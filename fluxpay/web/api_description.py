@@ -45,7 +45,7 @@ it is done once, and answered alike. Every error is `application/problem+json` w
 
 _HEADERS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "X-Request-Id": "The id of this request: yours if you sent one, otherwise a new one.",
+        "X-Request-Id": "The id of this request: yours if you sent one, otherwise its trace id.",
         "Location": "Where what was made can be read.",
         "Idempotent-Replayed": "`true` when this is the reply to an earlier request, given again.",
         "RateLimit": "What is left of each quota, and when it is whole again (seconds).",
