@@ -115,7 +115,7 @@ def test_a_release_is_installed_upgraded_rolled_back_and_removed(
         assert "INFO" == level()
         admin.run("wait", "crd/tenants.fluxpay.io", "--for=condition=Established")
 
-        # What the operator may do is what the chart grants it, and it trusts the chart's certificate.
+        # The operator may do what the chart grants it, and trusts the certificate of the chart.
         admin.run("apply", f"--filename={EXAMPLE}")
         admin.run("wait", "tenants", "--all", "--for=condition=Ready", "--timeout=50s")
         assert "" != admin.run("get", "secrets", "--output=name")
