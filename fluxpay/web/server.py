@@ -7,18 +7,16 @@ admin port still answers probes, and the commit queue is emptied last.
 Must not know what the routes do.
 """
 
-import asyncio
 import gc
 import logging
-import os
-import signal
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from fluxpay.settings import Settings
+from fluxpay.termination import termination
 from fluxpay.web.app import Parts, build_admin, build_api
 from fluxpay.web.context import Drain
 from fluxpay.web.health import Health
@@ -30,8 +28,6 @@ from fluxpay.web.rules import load_rules
 from fluxpay.web.telemetry import PROCESS
 from fluxpay.web.world import World
 
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-_KILLED: Final = 128
 _LOG: Final = logging.getLogger("fluxpay.web")
 _LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
 _ADMIN_DRAIN_S: Final = 1
@@ -63,7 +59,7 @@ async def serve(
         SchemaBehind: `fluxpay migrate` has to run first.
     """
     logging.basicConfig(level=settings.log_level, format=_LOG_FORMAT)
-    with _termination() as told:
+    with termination() as told:
         async with running(settings, share_port=share_port) as listening:
             _spare_the_collector()
             on_ready(listening)
@@ -130,29 +126,6 @@ def _spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
-
-
-@contextmanager
-def _termination() -> Iterator[asyncio.Event]:
-    """Turn the first signal into an event and the second one into the end."""
-    loop = asyncio.get_running_loop()
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
-    told = asyncio.Event()
-
-    def stop() -> None:
-        told.set()
-        for number in _SIGNALS:
-            # Not the default action: process 1 of a container ignores signals without a handler.
-            loop.add_signal_handler(number, os._exit, _KILLED + number)
-
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, stop)
-    try:
-        yield told
-    finally:
-        for number, handler in before.items():
-            loop.remove_signal_handler(number)
-            signal.signal(number, handler)
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:

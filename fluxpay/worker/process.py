@@ -6,15 +6,13 @@ what the jobs do.
 
 import asyncio
 import logging
-import os
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Final
 
 from fluxpay.settings import WorkerSettings
 from fluxpay.stores.connection import SessionLimits
 from fluxpay.stores.database import Database, require_schema
+from fluxpay.termination import termination
 from fluxpay.worker.jobs import Job, jobs_on
 from fluxpay.worker.loop import keep_doing
 
@@ -23,8 +21,6 @@ from fluxpay.worker.loop import keep_doing
 _LIMITS: Final = SessionLimits(lock_timeout_s=1.0)
 # One for each job.
 _CONNECTIONS: Final = 2
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-_KILLED: Final = 128
 _LOG: Final = logging.getLogger("fluxpay.worker")
 _LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
@@ -41,7 +37,7 @@ async def run(settings: WorkerSettings, *, on_ready: Callable[[], None]) -> None
         SchemaBehind: `fluxpay migrate` has to run first.
     """
     logging.basicConfig(level=settings.log_level, format=_LOG_FORMAT)
-    with _termination() as stop:
+    with termination() as stop:
         await work(settings, stop=stop, on_ready=on_ready)
         _LOG.info("stopped")
 
@@ -83,24 +79,3 @@ async def _keep_doing_all(
     for outcome in outcomes:
         if isinstance(outcome, Exception):
             raise outcome
-
-
-@contextmanager
-def _termination() -> Iterator[asyncio.Event]:
-    """Turn the first signal into an event and the second one into the end."""
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-
-    def begin() -> None:
-        stop.set()
-        for number in _SIGNALS:
-            # Not the default action: process 1 of a container ignores signals without a handler.
-            loop.add_signal_handler(number, os._exit, _KILLED + number)
-
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, begin)
-    try:
-        yield stop
-    finally:
-        for number in _SIGNALS:
-            loop.remove_signal_handler(number)

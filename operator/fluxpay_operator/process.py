@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from kubernetes.aio.client.api_client import ApiClient
 
 from fluxpay.settings import BadSetting
+from fluxpay.termination import listen
 from fluxpay_operator import logs, probes, watching
 from fluxpay_operator.admin_client import AdminClient
 from fluxpay_operator.kube import (
@@ -39,8 +38,6 @@ if TYPE_CHECKING:
     from fluxpay.settings import OperatorSettings
 
 _LOG: Final = logging.getLogger("fluxpay.operator")
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-_KILLED: Final = 128
 _LOOK_AGAIN_S: Final = 4.0
 _GREETINGS_AT_ONCE: Final = 4
 
@@ -106,7 +103,8 @@ class _Operator:
         self._metrics.measure_queue(lambda: self._queue.depth)
 
     async def run(self, on_ready: Callable[[str], None]) -> None:
-        stop = _stop_on_signals()
+        stop = asyncio.Event()
+        listen(stop)
         runner, port = await probes.serve(
             self._vitals,
             self._metrics,
@@ -145,7 +143,7 @@ class _Operator:
             registry, namespaces=self._settings.operator_namespaces, stop=stop_watching
         )
         # kopf has put its own handlers in place of ours.
-        _listen(stop)
+        listen(stop)
         leading = asyncio.create_task(self._leadership.run(self._lead), name="leadership")
         self._vitals.has_started = True
         on_ready()
@@ -195,26 +193,6 @@ async def _cluster() -> Configuration:
     except Exception as error:
         # The loaders raise whatever reading a file, YAML or a plugin may raise.
         raise BadSetting("KUBECONFIG", f"leads to no cluster ({error}); name a file") from error
-
-
-def _stop_on_signals() -> asyncio.Event:
-    stop = asyncio.Event()
-    _listen(stop)
-    return stop
-
-
-def _listen(stop: asyncio.Event) -> None:
-    """Turn the first signal into an event and the second one into the end."""
-    loop = asyncio.get_running_loop()
-
-    def begin() -> None:
-        stop.set()
-        for number in _SIGNALS:
-            # Not the default action: process 1 of a container ignores signals without a handler.
-            loop.add_signal_handler(number, os._exit, _KILLED + number)
-
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, begin)
 
 
 async def _is_set_within(event: asyncio.Event, pause_s: float) -> bool:
