@@ -58,7 +58,9 @@ def test_no_syntax_line_makes_a_build_ask_a_registry() -> None:
 
 @pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: str(path.relative_to(DEPLOY)))
 def test_a_configuration_can_be_read(path: Path) -> None:
-    assert isinstance(yaml.safe_load(path.read_text()), dict)
+    documents = list(yaml.safe_load_all(path.read_text()))
+    assert documents
+    assert [dict] * len(documents) == [type(document) for document in documents]
 
 
 def test_the_core_runs_without_a_profile_and_the_rest_with_one() -> None:
