@@ -90,7 +90,7 @@ async def defer_continue(request: web.Request) -> None:
 
 def _media_type_refusal(request: web.Request) -> Refused | None:
     codings = request.headers.getall(hdrs.CONTENT_ENCODING, ())
-    if any(coding.strip().lower() != "identity" for coding in codings):
+    if codings and any(coding.strip().lower() != "identity" for coding in codings):
         return Refused(Code.UNSUPPORTED_MEDIA_TYPE, "The body is compressed; send it plain.")
     types = request.headers.getall(hdrs.CONTENT_TYPE, ())
     if types == [_JSON]:

@@ -60,7 +60,7 @@ def client_address(request: web.BaseRequest, trusted: Networks) -> str:
     if peer is None:
         return ""
     if _FOR not in request.headers or not _is_trusted(peer, trusted):
-        return str(peer)
+        return _written(request.remote or "")
     address = peer
     for text in reversed(",".join(request.headers.getall(_FOR)).split(",")):
         told = _parsed(text.strip())
@@ -81,6 +81,12 @@ def _peer(request: web.BaseRequest) -> IPv4Address | IPv6Address | None:
 
 def _is_trusted(address: IPv4Address | IPv6Address | None, trusted: Networks) -> bool:
     return address is not None and any(address in network for network in trusted)
+
+
+@lru_cache(maxsize=4096)
+def _written(text: str) -> str:
+    """An address that can be read, in its one form."""
+    return str(_parsed(text))
 
 
 @lru_cache(maxsize=4096)
