@@ -114,9 +114,10 @@ def quotas_for(quotas: tuple[Quota, ...], *, method: str, route: str) -> tuple[Q
 
 def admits(quota: Quota, count: WindowCount) -> bool:
     """Tell whether the quota has room for one more request."""
-    covered_ms = quota.window_ms - count.elapsed_ms
-    weighed = count.previous * covered_ms + (count.current + 1) * quota.window_ms
-    return weighed <= quota.ceiling(count.previous) * quota.window_ms
+    window_ms = quota.window_ms
+    covered_ms = window_ms - count.elapsed_ms
+    weighed = count.previous * covered_ms + (count.current + 1) * window_ms
+    return weighed <= quota.ceiling(count.previous) * window_ms
 
 
 def aged(quota: Quota, count: WindowCount, wait_s: int) -> WindowCount:
@@ -209,8 +210,9 @@ def _fade_ms(quota: Quota, *, weight: int, room: int) -> int:
 
 
 def _state(quota: Quota, count: WindowCount, *, taken: int) -> QuotaState:
-    covered_ms = quota.window_ms - count.elapsed_ms
+    window_ms = quota.window_ms
+    covered_ms = window_ms - count.elapsed_ms
     # Rounds the weight up, so that `remaining` never promises a request that would be throttled.
-    weighed = -(-count.previous * covered_ms // quota.window_ms)
+    weighed = -(-count.previous * covered_ms // window_ms)
     left = quota.ceiling(count.previous) - weighed - count.current - taken
     return QuotaState(quota, remaining=max(0, left), reset_s=_whole_s(covered_ms))

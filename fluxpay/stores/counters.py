@@ -45,11 +45,7 @@ class Counters:
             flat = await self._pipeline.run(_COUNT_REQUEST, keys=keys, args=args)
         except (RedisError, RedisUnavailable):
             return UNAVAILABLE
-        triples = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
-        return tuple(
-            WindowCount(previous=previous, current=current, elapsed_ms=elapsed_ms)
-            for previous, current, elapsed_ms in triples
-        )
+        return tuple([WindowCount(*flat[at : at + 3]) for at in range(0, len(flat), 3)])
 
     async def count_velocity(self, effect: CountVelocity) -> Velocity | Unavailable:
         """Count a payment, unless that would pass the limit. What has no limit is not counted."""

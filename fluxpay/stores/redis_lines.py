@@ -214,6 +214,6 @@ class _Line(asyncio.Protocol):
 
 
 def _check(command: tuple[Word, ...]) -> None:
-    for word in command:
-        if type(word) not in _WORDS:
-            raise TypeError(f"a command is made of str, bytes and int, not {type(word).__name__}")
+    if not _WORDS.issuperset(map(type, command)):
+        odd = next(type(word).__name__ for word in command if type(word) not in _WORDS)
+        raise TypeError(f"a command is made of str, bytes and int, not {odd}")

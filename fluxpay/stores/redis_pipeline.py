@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from itertools import islice
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from redis import exceptions
 from redis.exceptions import (
@@ -76,11 +76,8 @@ class Script:
         return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 
-class _Command(NamedTuple):
-    """Args: waiter: gets the reply, or the error as a value; None when nobody waits."""
-
-    packed: Packed
-    waiter: asyncio.Future[Any] | None
+_Command = tuple[Packed, asyncio.Future[Any] | None]
+"""What is sent, and who gets the reply, or the error as a value; None when nobody waits."""
 
 
 class TurnPipeline:
@@ -130,18 +127,12 @@ class TurnPipeline:
             RedisUnavailable: No answer, or not asked: given up, too much queued, closing.
             RedisError: What the server answers to this very command.
         """
-        waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._enqueue(_Command(self._lines.pack(command), waiter))
-        # Errors come as values: a waiter that is gone leaves no exception behind unretrieved.
-        reply = await waiter
-        if isinstance(reply, Exception):
-            raise reply
-        return reply
+        return _given(await self._asked(command))
 
     def send(self, *command: Word) -> None:
         """Send a command and wait for nothing; what goes wrong is only counted."""
         try:
-            self._enqueue(_Command(self._lines.pack(command), None))
+            self._enqueue((self._lines.pack(command), None))
         except RedisUnavailable:
             self._lost += 1
 
@@ -150,10 +141,10 @@ class TurnPipeline:
 
         Raises: as `execute`.
         """
-        try:
-            return await self.execute("EVALSHA", script.sha, len(keys), *keys, *args)
-        except NoScriptError:
-            return await self.execute("EVAL", script.source, len(keys), *keys, *args)
+        reply = await self._asked(("EVALSHA", script.sha, len(keys), *keys, *args))
+        if isinstance(reply, NoScriptError):
+            reply = await self._asked(("EVAL", script.source, len(keys), *keys, *args))
+        return _given(reply)
 
     async def ping(self) -> bool:
         """Tell whether Redis answers. PING has no key, and so no place in a cluster's pipeline."""
@@ -178,15 +169,22 @@ class TurnPipeline:
             async with asyncio.timeout(self._timeout_s):
                 await self._lines.close()
 
+    def _asked(self, command: tuple[Word, ...]) -> asyncio.Future[Any]:
+        # Errors come as values: a waiter that is gone leaves no exception behind unretrieved.
+        waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._enqueue((self._lines.pack(command), waiter))
+        return waiter
+
     def _enqueue(self, command: _Command) -> None:
         if self._closing:
             raise RedisUnavailable("the connection to Redis is closing")
         if len(self._queue) >= _QUEUE_MAX:
             raise RedisUnavailable(f"{_QUEUE_MAX} commands wait for Redis already")
-        if not self._breaker.admits(asyncio.get_running_loop().time()):
+        if self._breaker.is_open and not self._breaker.admits(asyncio.get_running_loop().time()):
             raise RedisUnavailable("Redis did not answer a moment ago")
         self._queue.append(command)
-        self._flush_soon()
+        if not self._flush_is_due:
+            self._flush_soon()
 
     def _flush_soon(self) -> None:
         if self._flush_is_due or not self._queue or len(self._flights) >= self._in_flight_max:
@@ -217,7 +215,7 @@ class TurnPipeline:
                 if probe:
                     # A connection that looks alive may lead nowhere, or to a former primary.
                     await self._lines.renew()
-                replies = await self._lines.exchange([command.packed for command in commands])
+                replies = await self._lines.exchange([packed for packed, _ in commands])
         except _FAILURES as error:
             self._give_up(commands, error, probe=probe)
         except BaseException as error:
@@ -228,11 +226,13 @@ class TurnPipeline:
 
     def _deliver(self, commands: list[_Command], replies: list[Any], *, probe: bool) -> None:
         # In a cluster one node can be gone: its commands alone have an error in place of a reply.
-        broken = next((reply for reply in replies if isinstance(reply, _BROKEN)), None)
+        errors = [reply for reply in replies if isinstance(reply, Exception)]
+        broken = next((error for error in errors if isinstance(error, _BROKEN)), None)
         if broken is None:
             self._breaker.answered(probe=probe)
         for command, reply in zip(commands, replies, strict=True):
-            self._answer(command, _unavailable(reply) if isinstance(reply, _BROKEN) else reply)
+            is_broken = broken is not None and isinstance(reply, _BROKEN)
+            self._answer(command, _unavailable(reply) if is_broken else reply)
         if broken is not None:
             self._trip(broken, probe=probe)
 
@@ -249,10 +249,17 @@ class TurnPipeline:
             self._answer(self._queue.popleft(), _unavailable(error))
 
     def _answer(self, command: _Command, reply: Any) -> None:
-        if command.waiter is None:
+        _, waiter = command
+        if waiter is None:
             self._lost += isinstance(reply, Exception)
-        elif not command.waiter.done():
-            command.waiter.set_result(reply)
+        elif not waiter.done():
+            waiter.set_result(reply)
+
+
+def _given(reply: Any) -> Any:
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
 
 
 def _unavailable(error: BaseException) -> RedisUnavailable:

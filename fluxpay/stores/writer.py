@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 import psycopg2
@@ -44,8 +43,7 @@ class QueueFull(StoreUnavailable):
     """More payments wait for a commit than can be served in time."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Queued:
+class _Queued(NamedTuple):
     posting: Posting
     answer: asyncio.Future[Answer]
 

@@ -13,12 +13,13 @@ from time import monotonic
 from typing import Final
 
 from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp.typedefs import Handler
 
 from fluxpay.core.problems import Code, Refused
 from fluxpay.settings import Settings, tokens_in
-from fluxpay.web.context import PROBES, ROUTE
+from fluxpay.web.context import PROBES
 from fluxpay.web.problems import respond
+from fluxpay.web.route import Gate, Route
 
 _LOG: Final = logging.getLogger("fluxpay.web")
 _LOOK_AGAIN_S: Final = 1.0
@@ -64,20 +65,23 @@ class AdminTokens:
             self._from_file, self._seen = (), (0, 0, 0)
 
 
-def admin_authentication(tokens: AdminTokens) -> Middleware:
+def admin_authentication(tokens: AdminTokens) -> Gate:
     """Make the gate; probes and metrics stand outside it."""
 
-    @web.middleware
-    async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request[ROUTE].path in PROBES:
-            return await handler(request)
-        told = request.headers.getall(hdrs.AUTHORIZATION, ())
-        scheme, _, token = (told[0] if len(told) == 1 else "").partition(" ")
-        if scheme.lower() == "bearer" and token and tokens.admit(token.strip()):
-            return await handler(request)
-        return respond(Refused(Code.UNAUTHORIZED, "A valid admin token is required."), request)
+    def before(route: Route, handler: Handler) -> Handler:
+        if route.path in PROBES:
+            return handler
 
-    return authenticate
+        async def authenticate(request: web.Request) -> web.StreamResponse:
+            told = request.headers.getall(hdrs.AUTHORIZATION, ())
+            scheme, _, token = (told[0] if len(told) == 1 else "").partition(" ")
+            if scheme.lower() == "bearer" and token and tokens.admit(token.strip()):
+                return await handler(request)
+            return respond(Refused(Code.UNAUTHORIZED, "A valid admin token is required."), request)
+
+        return authenticate
+
+    return before
 
 
 def _encoded(text: str) -> tuple[bytes, ...]:

@@ -3,16 +3,17 @@
     API:    boundary -> https -> authentication -> rate limit -> idempotency -> handler
     admin:  boundary -> https -> admin token -> body -> handler
 
-Each gate sheds what the next need not see. Composition only: nothing is decided here.
+Each gate sheds what the next need not see, and stands only before the routes that need it.
+What matches no route is answered where every answer leaves, in `protocol`.
+Composition only: nothing is decided here.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
-from aiohttp.typedefs import Middleware
-from aiohttp.web_urldispatcher import AbstractRoute
+from aiohttp.typedefs import Handler
 
 from fluxpay.core.fraud import Rule
 from fluxpay.settings import Settings
@@ -26,7 +27,7 @@ from fluxpay.web.health import Health
 from fluxpay.web.idempotency import idempotency
 from fluxpay.web.payment_outcomes import payment_outcomes
 from fluxpay.web.rate_limit import rate_limit
-from fluxpay.web.route import Route
+from fluxpay.web.route import Gate, Route
 from fluxpay.web.telemetry import Metrics
 
 if TYPE_CHECKING:
@@ -72,30 +73,25 @@ def build_admin(parts: Parts, routes: Iterable[Route]) -> web.Application:
     return _application(parts, (*routes, *parts.health.routes(), metrics_route), gates)
 
 
-def _application(
-    parts: Parts, routes: Iterable[Route], gates: Iterable[Middleware]
-) -> web.Application:
+def _application(parts: Parts, routes: Iterable[Route], gates: Iterable[Gate]) -> web.Application:
     app = web.Application()
     app[SETTINGS], app[WORLD] = parts.settings, parts.world
     app[RULES], app[METRICS] = parts.rules, parts.metrics
-    mounted = _mount(app, routes)
-    app.middlewares.append(boundary(mounted, timeout_s=parts.settings.request_timeout_s))
+    outer = [boundary(timeout_s=parts.settings.request_timeout_s)]
     if not parts.settings.allow_http:
-        app.middlewares.append(https_gate(parts.settings.trusted_proxies))
-    app.middlewares.extend(gates)
+        outer.append(https_gate(parts.settings.trusted_proxies))
+    _mount(app, routes, (*outer, *gates))
     return app
 
 
-def _mount(app: web.Application, routes: Iterable[Route]) -> dict[AbstractRoute, Route]:
-    mounted: dict[AbstractRoute, Route] = {}
+def _mount(app: web.Application, routes: Iterable[Route], gates: Sequence[Gate]) -> None:
     for route in routes:
+        handler: Handler = route.handler
+        for gate in reversed(gates):
+            handler = gate(route, handler)
         # Whatever can be read can be asked for its head (RFC 9110, section 9.1).
         for method in (route.method, *(("HEAD",) if route.method == "GET" else ())):
-            added = app.router.add_route(
-                method, route.path, route.handler, expect_handler=defer_continue
-            )
-            mounted[added] = route
-    return mounted
+            app.router.add_route(method, route.path, handler, expect_handler=defer_continue)
 
 
 def _limits(settings: Settings) -> Limits:

@@ -8,48 +8,50 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp.typedefs import Handler
 
 from fluxpay.core.credentials import identify
 from fluxpay.core.problems import Code, Refused
-from fluxpay.web.context import PRINCIPAL, ROUTE
+from fluxpay.web.context import PRINCIPAL
 from fluxpay.web.driver import drive
 from fluxpay.web.forwarded import Networks, client_address
 from fluxpay.web.problems import respond
+from fluxpay.web.route import Gate, Route
 
 if TYPE_CHECKING:
     from fluxpay.web.world import World
 
 
-def authentication(world: "World", trusted: Networks) -> Middleware:
-    """Make the gate.
+def authentication(world: "World", trusted: Networks) -> Gate:
+    """Make the gate; it stands before routes that ask for a key.
 
     Args:
         world: Answers the look-up of a key.
         trusted: The proxies whose word about the client's address counts.
     """
 
-    @web.middleware
-    async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
-        scope = request[ROUTE].scope
+    def before(route: Route, handler: Handler) -> Handler:
+        scope = route.scope
         if scope is None:
-            return await handler(request)
-        told = request.headers.getall(hdrs.AUTHORIZATION, ())
-        if len(told) > 1:
-            refused = Refused(Code.UNAUTHORIZED, "Send one Authorization header, not several.")
-            return respond(refused, request)
-        principal = await drive(
-            identify(
+            return handler
+
+        async def authenticate(request: web.Request) -> web.StreamResponse:
+            told = request.headers.getall(hdrs.AUTHORIZATION, ())
+            if len(told) > 1:
+                refused = Refused(Code.UNAUTHORIZED, "Send one Authorization header, not several.")
+                return respond(refused, request)
+            step = identify(
                 told[0] if told else None,
                 scope=scope,
                 client_address=client_address(request, trusted),
                 now=datetime.now(UTC),
-            ),
-            world,
-        )
-        if isinstance(principal, Refused):
-            return respond(principal, request)
-        request[PRINCIPAL] = principal
-        return await handler(request)
+            )
+            principal = await drive(step, world)
+            if isinstance(principal, Refused):
+                return respond(principal, request)
+            request[PRINCIPAL] = principal
+            return await handler(request)
 
-    return authenticate
+        return authenticate
+
+    return before

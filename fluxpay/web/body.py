@@ -11,11 +11,12 @@ from typing import Final
 
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp.typedefs import Handler
 
 from fluxpay.core.problems import Code, Refused
 from fluxpay.web.context import DEADLINE, DOCUMENT, ROUTE
 from fluxpay.web.problems import respond
+from fluxpay.web.route import Gate, Route
 from fluxpay.web.strict_json import MalformedJson, decode
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -37,20 +38,23 @@ class Document:
     value: object
 
 
-def body_reading(limits: Limits) -> Middleware:
+def body_reading(limits: Limits) -> Gate:
     """Make the gate that decodes the body where the route has one."""
 
-    @web.middleware
-    async def read(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request[ROUTE].body is None:
-            return await handler(request)
-        document = await read_document(request, limits)
-        if isinstance(document, Refused):
-            return respond(document, request)
-        request[DOCUMENT] = document.value
-        return await handler(request)
+    def before(route: Route, handler: Handler) -> Handler:
+        if route.body is None:
+            return handler
 
-    return read
+        async def read(request: web.Request) -> web.StreamResponse:
+            document = await read_document(request, limits)
+            if isinstance(document, Refused):
+                return respond(document, request)
+            request[DOCUMENT] = document.value
+            return await handler(request)
+
+        return read
+
+    return before
 
 
 async def read_document(request: web.Request, limits: Limits) -> Document | Refused:
@@ -86,7 +90,7 @@ async def defer_continue(request: web.Request) -> None:
 
 def _media_type_refusal(request: web.Request) -> Refused | None:
     codings = request.headers.getall(hdrs.CONTENT_ENCODING, ())
-    if any(coding.strip().lower() != "identity" for coding in codings):
+    if codings and any(coding.strip().lower() != "identity" for coding in codings):
         return Refused(Code.UNSUPPORTED_MEDIA_TYPE, "The body is compressed; send it plain.")
     types = request.headers.getall(hdrs.CONTENT_TYPE, ())
     if types == [_JSON]:

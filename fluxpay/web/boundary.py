@@ -1,56 +1,51 @@
-"""The outermost middleware: whatever happens within, the client gets an answer it understands.
+"""The outermost gate: whatever happens within, the client gets an answer it understands.
 
-Finds the route, limits the time, and turns every exception into a problem. A fault is logged
+Names the route, limits the time, and turns every exception into a problem. A fault is logged
 here once, with its trace id and without headers or bodies, which may hold keys and customers'
 data. Must not know why a handler failed, and never shows it.
 """
 
 import logging
-from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
-from aiohttp.web_urldispatcher import AbstractRoute
+from aiohttp.typedefs import Handler
 
 from fluxpay.core.problems import Code, Refused
 from fluxpay.stores.problems import SerializationLost, StatementTimedOut, StoreUnavailable
 from fluxpay.web.context import DEADLINE, ROUTE
 from fluxpay.web.deadlines import Deadlines
 from fluxpay.web.problems import from_http_exception, respond
-from fluxpay.web.route import Route
+from fluxpay.web.route import Gate, Route
 from fluxpay.web.tracing import trace_of
 
 _LOG: Final = logging.getLogger("fluxpay.web")
-Routes = Mapping[AbstractRoute, Route]
 
 
-def boundary(routes: Routes, *, timeout_s: float) -> Middleware:
-    """Make the middleware.
+def boundary(*, timeout_s: float) -> Gate:
+    """Make the gate.
 
     Args:
-        routes: Our route for each one that aiohttp may match.
         timeout_s: How long a request may take, the wait for its body apart.
     """
     deadlines = Deadlines(timeout_s=timeout_s)
 
-    @web.middleware
-    async def contain(request: web.Request, handler: Handler) -> web.StreamResponse:
-        trace_of(request)
-        route = routes.get(request.match_info.route)
-        if route is None:
-            return _unmatched(request)
-        request[ROUTE] = route
-        try:
-            with deadlines.limit() as deadline:
-                request[DEADLINE] = deadline
-                return await handler(request)
-        except web.HTTPException as error:
-            return from_http_exception(error, request)
-        except Exception as error:  # noqa: BLE001 - what is not known here is a fault, and answered
-            return failure(error, request)
+    def before(route: Route, handler: Handler) -> Handler:
+        async def contain(request: web.Request) -> web.StreamResponse:
+            trace_of(request)
+            request[ROUTE] = route
+            try:
+                with deadlines.limit() as deadline:
+                    request[DEADLINE] = deadline
+                    return await handler(request)
+            except web.HTTPException as error:
+                return from_http_exception(error, request)
+            except Exception as error:  # noqa: BLE001 - what is not known here is a fault, and answered
+                return failure(error, request)
 
-    return contain
+        return contain
+
+    return before
 
 
 def failure(error: BaseException | None, request: web.BaseRequest) -> web.Response:
@@ -68,8 +63,3 @@ def failure(error: BaseException | None, request: web.BaseRequest) -> web.Respon
     _LOG.error("%s failed: trace_id=%s", place, trace_id, exc_info=error)
     detail = "This was our fault; it is logged under the trace_id."
     return respond(Refused(Code.INTERNAL_ERROR, detail), request)
-
-
-def _unmatched(request: web.Request) -> web.Response:
-    error = request.match_info.http_exception
-    return from_http_exception(web.HTTPNotFound() if error is None else error, request)

@@ -12,11 +12,12 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Final
 
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp.typedefs import Handler
 
 from fluxpay.core.problems import Code, Refused
-from fluxpay.web.context import PROBES, ROUTE
+from fluxpay.web.context import PROBES
 from fluxpay.web.problems import respond
+from fluxpay.web.route import Gate, Route
 
 Networks = Sequence[IPv4Network | IPv6Network]
 
@@ -24,16 +25,21 @@ _FOR: Final = "X-Forwarded-For"
 _PROTO: Final = "X-Forwarded-Proto"
 
 
-def https_gate(trusted: Networks) -> Middleware:
+def https_gate(trusted: Networks) -> Gate:
     """Refuse what did not come over TLS: a key sent in clear is a key given away."""
 
-    @web.middleware
-    async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if is_secure(request, trusted) or request[ROUTE].path in PROBES:
-            return await handler(request)
-        return respond(Refused(Code.HTTPS_REQUIRED, "This was sent over plain HTTP."), request)
+    def before(route: Route, handler: Handler) -> Handler:
+        if route.path in PROBES:
+            return handler
 
-    return gate
+        async def gate(request: web.Request) -> web.StreamResponse:
+            if is_secure(request, trusted):
+                return await handler(request)
+            return respond(Refused(Code.HTTPS_REQUIRED, "This was sent over plain HTTP."), request)
+
+        return gate
+
+    return before
 
 
 def is_secure(request: web.BaseRequest, trusted: Networks) -> bool:
@@ -54,7 +60,7 @@ def client_address(request: web.BaseRequest, trusted: Networks) -> str:
     if peer is None:
         return ""
     if _FOR not in request.headers or not _is_trusted(peer, trusted):
-        return str(peer)
+        return _written(request.remote or "")
     address = peer
     for text in reversed(",".join(request.headers.getall(_FOR)).split(",")):
         told = _parsed(text.strip())
@@ -75,6 +81,12 @@ def _peer(request: web.BaseRequest) -> IPv4Address | IPv6Address | None:
 
 def _is_trusted(address: IPv4Address | IPv6Address | None, trusted: Networks) -> bool:
     return address is not None and any(address in network for network in trusted)
+
+
+@lru_cache(maxsize=4096)
+def _written(text: str) -> str:
+    """An address that can be read, in its one form."""
+    return str(_parsed(text))
 
 
 @lru_cache(maxsize=4096)

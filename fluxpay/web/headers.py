@@ -1,7 +1,7 @@
 """What every answer wears, whoever made it and however the request went.
 
 Ids, rate-limit fields and security headers are put on in one place, just before the answer
-leaves, so that no path around the middlewares can lose them. A header that a handler has set
+leaves, so that no path around the gates can lose them. A header that a handler has set
 itself stays. Source: OWASP REST security cheat sheet; draft-ietf-httpapi-ratelimit-headers-10.
 """
 

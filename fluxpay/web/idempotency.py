@@ -9,7 +9,7 @@ the database does. Source: draft-ietf-httpapi-idempotency-key-header-07.
 from typing import TYPE_CHECKING, Final, assert_never
 
 from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp.typedefs import Handler
 
 from fluxpay.core.effects import RememberReply
 from fluxpay.core.idempotency import (
@@ -27,6 +27,7 @@ from fluxpay.web.body import Limits, read_document
 from fluxpay.web.context import CLAIM, DOCUMENT, PRINCIPAL, ROUTE
 from fluxpay.web.driver import drive
 from fluxpay.web.problems import CONTENT_TYPE, refusal_of, respond
+from fluxpay.web.route import Gate, Route
 from fluxpay.web.strict_json import canonical
 from fluxpay.web.telemetry import Metrics
 from fluxpay.web.turnstile import Turnstile
@@ -43,32 +44,39 @@ _RESULT_OF_REFUSAL: Final = {
 }
 
 
-def idempotency(world: "World", metrics: Metrics, limits: Limits) -> Middleware:
+def idempotency(world: "World", metrics: Metrics, limits: Limits) -> Gate:
     """Make the gate; it stands open for routes that change nothing."""
     # Half of what a request may take: whoever waited has the other half for its own work.
     turnstile = Turnstile(wait_s=limits.timeout_s / 2)
 
-    @web.middleware
-    async def claim_first(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if not request[ROUTE].idempotent:
-            return await handler(request)
-        claim = await _claim(request, limits)
-        if isinstance(claim, Refused):
-            return respond(claim, request)
-        request[CLAIM] = claim
-        place = (claim.tenant_id, claim.key)
-        if not await turnstile.enter(place):
-            metrics.claim_ended("in_flight")
-            return respond(_in_flight(), request)
-        try:
-            recalled = await drive(recall(claim), world)
-            if recalled is not None:
-                return _recalled(recalled, request, metrics)
-            return await _answer(request, handler, world=world, metrics=metrics)
-        finally:
-            turnstile.leave(place)
+    def before(route: Route, handler: Handler) -> Handler:
+        if not route.idempotent:
+            return handler
 
-    return claim_first
+        async def claim_first(request: web.Request) -> web.StreamResponse:
+            claim = await _claim(request, limits)
+            if isinstance(claim, Refused):
+                return respond(claim, request)
+            request[CLAIM] = claim
+            place = (claim.tenant_id, claim.key)
+            if not await turnstile.enter(place):
+                metrics.claim_ended("in_flight")
+                return respond(_in_flight(), request)
+            try:
+                recalled = await drive(recall(claim), world)
+                if recalled is not None:
+                    return _recalled(recalled, request, metrics)
+                response = await handler(request)
+                metrics.claim_ended(_result(response))
+                if isinstance(response, web.Response) and _is_final(response):
+                    await world.perform(RememberReply(claim, _reply_of(claim, response)))
+                return response
+            finally:
+                turnstile.leave(place)
+
+        return claim_first
+
+    return before
 
 
 def reply_response(reply: StoredReply, *, replayed: bool) -> web.Response:
@@ -114,21 +122,13 @@ def _recalled(
             assert_never(recalled)
 
 
-async def _answer(
-    request: web.Request, handler: Handler, *, world: "World", metrics: Metrics
-) -> web.StreamResponse:
-    response = await handler(request)
-    metrics.claim_ended(_result(response))
-    if isinstance(response, web.Response) and _is_final(response):
-        claim = request[CLAIM]
-        reply = StoredReply(
-            fingerprint=claim.fingerprint,
-            status=response.status,
-            body=bytes(response.body) if isinstance(response.body, bytes | bytearray) else b"",
-            location=response.headers.get(hdrs.LOCATION),
-        )
-        await world.perform(RememberReply(claim, reply))
-    return response
+def _reply_of(claim: Claim, response: web.Response) -> StoredReply:
+    return StoredReply(
+        fingerprint=claim.fingerprint,
+        status=response.status,
+        body=bytes(response.body) if isinstance(response.body, bytes | bytearray) else b"",
+        location=response.headers.get(hdrs.LOCATION),
+    )
 
 
 def _result(response: web.StreamResponse) -> str:

@@ -64,8 +64,8 @@ class Distribution(Collector):
         self._name, self._documentation, self._labels = name, documentation, labels
         self._bounds = tuple(float(bound) for bound in bounds)
         self._shown_bounds: Final = (*(repr(bound) for bound in self._bounds), "+Inf")
-        self._cells: dict[Labels, list[int]] = {}
-        self._sums: dict[Labels, float] = {}
+        # Of each series how many fell into each bucket, and behind them the sum.
+        self._series: dict[Labels, list[float]] = {}
         if not labels:
             # Without labels there is one series, and it is there before the first observation.
             self._begin(())
@@ -73,25 +73,24 @@ class Distribution(Collector):
 
     def observe(self, values: Labels, observed: float) -> None:
         """Count one observation."""
-        cells = self._cells.get(values)
-        if cells is None:
-            cells = self._begin(values)
-        cells[bisect_left(self._bounds, observed)] += 1
-        self._sums[values] += observed
+        series = self._series.get(values)
+        if series is None:
+            series = self._begin(values)
+        series[bisect_left(self._bounds, observed)] += 1
+        series[-1] += observed
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """Hand the buckets to a registry."""
         family = HistogramMetricFamily(self._name, self._documentation, labels=self._labels)
-        for values, cells in self._cells.items():
+        for values, (*counts, sum_value) in self._series.items():
             buckets: list[tuple[str, float]] = []
-            total = 0
-            for bound, count in zip(self._shown_bounds, cells, strict=True):
+            total: float = 0
+            for bound, count in zip(self._shown_bounds, counts, strict=True):
                 total += count
                 buckets.append((bound, total))
-            family.add_metric(values, buckets=buckets, sum_value=self._sums[values])
+            family.add_metric(values, buckets=buckets, sum_value=sum_value)
         yield family
 
-    def _begin(self, values: Labels) -> list[int]:
-        self._sums[values] = 0.0
-        cells = self._cells[values] = [0] * (len(self._bounds) + 1)
-        return cells
+    def _begin(self, values: Labels) -> list[float]:
+        series = self._series[values] = [0] * len(self._shown_bounds) + [0.0]
+        return series

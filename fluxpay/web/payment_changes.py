@@ -2,7 +2,7 @@
 
 A handler turns a request into a command to the core and its decision into a response. The body is
 judged before the id, for every id alike: so an answer never tells whether a payment that is not
-the caller's exists. Must not know lifecycles, SQL or middlewares.
+the caller's exists. Must not know lifecycles, SQL or gates.
 """
 
 from __future__ import annotations

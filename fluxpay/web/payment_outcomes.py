@@ -10,13 +10,14 @@ from typing import Final
 
 import msgspec
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp.typedefs import Handler
 
 from fluxpay.core.payments import CaptureMode
 from fluxpay.core.problems import Code
 from fluxpay.web.context import DOCUMENT, ROUTE
 from fluxpay.web.idempotency import REPLAYED_HEADER
 from fluxpay.web.problems import refusal_of
+from fluxpay.web.route import Gate, Route
 from fluxpay.web.telemetry import Metrics
 
 _PAYMENTS: Final = ("POST", "/v1/payments")
@@ -42,27 +43,29 @@ class _Priced(msgspec.Struct):
 _DECODER: Final = msgspec.json.Decoder(_Priced)
 
 
-def payment_outcomes(metrics: Metrics) -> Middleware:
-    """Make the middleware; other routes pass."""
+def payment_outcomes(metrics: Metrics) -> Gate:
+    """Make the gate; other routes go without it."""
 
-    @web.middleware
-    async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
-        route = request[ROUTE]
+    def before(route: Route, handler: Handler) -> Handler:
         success = _SUCCESSES.get((route.method, route.path))
         if success is None:
-            return await handler(request)
-        outcome, response = "failed", None
-        try:
-            response = await handler(request)
-            outcome = _outcome(request, response, success)
-        finally:
-            metrics.payment_ended(outcome, _currency(request, response))
-        refused = refusal_of(response)
-        if refused is not None and refused.code is Code.FRAUD_REJECTED:
-            metrics.fraud_rejected(str(dict(refused.members)["rule"]))
-        return response
+            return handler
 
-    return count
+        async def count(request: web.Request) -> web.StreamResponse:
+            outcome, response = "failed", None
+            try:
+                response = await handler(request)
+                outcome = _outcome(request, response, success)
+            finally:
+                metrics.payment_ended(outcome, _currency(request, response))
+            refused = refusal_of(response)
+            if refused is not None and refused.code is Code.FRAUD_REJECTED:
+                metrics.fraud_rejected(str(dict(refused.members)["rule"]))
+            return response
+
+        return count
+
+    return before
 
 
 def _outcome(request: web.Request, response: web.StreamResponse, success: str) -> str:

@@ -2,7 +2,7 @@
 
 A handler turns a request into a question to the core or the world, and the decision into a
 response; it decides nothing itself. What belongs to another tenant is not found, and neither is
-an id that cannot be one: the two must look the same. Must not know SQL or middlewares.
+an id that cannot be one: the two must look the same. Must not know SQL or gates.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The last stretch to the wire: answers that aiohttp makes itself, and heads that never end.
 
-aiohttp answers parser errors, failed expectations and unhandled faults behind the middlewares'
+aiohttp answers parser errors, failed expectations and unhandled faults behind the gates'
 back and in plain text. This subclass of its request handler is the one door through which every
 answer leaves: here each becomes a problem, puts on its headers and is counted. It also gives up
 connections whose request head does not arrive, or whose client does not read, in time: aiohttp
@@ -131,7 +131,7 @@ class Wire(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002 - aiohttp's words quote what the client sent
     ) -> web.StreamResponse:
-        """Answer for what no middleware saw: a request that cannot be parsed, or a fault."""
+        """Answer for what no gate saw: a request that cannot be parsed, or a fault."""
         _check_nothing_was_sent(request)
         if status == web.HTTPBadRequest.status_code:
             response = respond(Refused(Code.MALFORMED_REQUEST, _explained(exc)), request)

@@ -1,6 +1,6 @@
 """A route as data: what it takes, what it answers, and which gates stand before it.
 
-The middlewares read the gates from it and the OpenAPI document is generated from it, so what is
+The application builds the gates from it and the OpenAPI document is generated from it, so what is
 promised and what is done have one source. Must not know any route in particular.
 """
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import msgspec
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from fluxpay.core.keys import Scope
 from fluxpay.core.problems import Code
@@ -45,3 +46,10 @@ class Route:
     answer: type | None = None
     success: int = 200
     problems: tuple[Code, ...] = ()
+
+
+Gate = Callable[[Route, Handler], Handler]
+"""Stands before the handler of a route, or gives the handler as it is where it has no business.
+
+Asked once a route, when the application is built: a request meets the gates of its route alone.
+"""

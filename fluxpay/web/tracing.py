@@ -5,9 +5,8 @@ trace can be laid side by side. Source: W3C Trace Context, level 1.
 """
 
 import re
-from dataclasses import dataclass
 from time import perf_counter
-from typing import Final
+from typing import Final, NamedTuple
 
 from aiohttp import web
 from opentelemetry import trace
@@ -21,8 +20,7 @@ _REQUEST_ID_HEADER: Final = "X-Request-Id"
 _TRACEPARENT_HEADER: Final = "traceparent"
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(NamedTuple):
     """Who this request is, and since when it is here.
 
     Args:

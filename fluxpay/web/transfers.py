@@ -2,7 +2,7 @@
 
 Whoever may take payments may also move what they brought in: these routes want
 `payments:write`, and reading a transfer wants `ledger:read`. What belongs to another tenant is
-not found, and neither is an id that cannot be one. Must not know SQL or middlewares.
+not found, and neither is an id that cannot be one. Must not know SQL or gates.
 """
 
 from __future__ import annotations
