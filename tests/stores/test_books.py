@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
@@ -305,6 +306,30 @@ async def test_instants_are_told_in_utc_whatever_the_time_zone_of_the_server(
     moments = [lines[0].entry.created_at, found.created_at]
     assert [instant(3), EPOCH] == moments
     assert all(moment.tzinfo is UTC for moment in moments)
+
+
+def test_a_seal_planned_for_empty_statements_scans_none_of_them(
+    ledger: Ledger, database: Database
+) -> None:
+    with ledger.owner.cursor() as sql:
+        sql.execute("VACUUM ANALYZE account_entries, ledger_seals, sealed_transfers")
+    for _ in range(50):
+        ledger.post(0)
+    ledger.commit(0)
+    with closing(psycopg2.connect(database.owner_url)) as sealer, sealer.cursor() as sql:
+        for _ in range(1_000):
+            sql.execute("SELECT seal_ledger(100)")
+            if sql.fetchone() == (50,):
+                break
+            # Something of the server's own held it up.
+            sealer.rollback()
+            time.sleep(0.01)
+        sql.execute(
+            "SELECT relname, seq_scan FROM pg_stat_xact_user_tables WHERE relname IN "
+            "('account_entries', 'ledger_seals', 'sealed_transfers') ORDER BY relname"
+        )
+        scans = sql.fetchall()
+    assert [("account_entries", 0), ("ledger_seals", 0), ("sealed_transfers", 0)] == scans
 
 
 def test_a_balance_reads_a_few_pages_however_long_the_account_s_history(
