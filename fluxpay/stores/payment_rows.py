@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import msgspec
+
 from fluxpay.core.ledger import Direction, Entry, Layer
 from fluxpay.core.money import Money
 from fluxpay.core.payments import CaptureMode, Payment, Refund, Status
@@ -14,6 +16,46 @@ PAYMENT_COLUMNS: Final = """
     description, reference, metadata, created_at, expires_at
 """
 REFUND_COLUMNS: Final = "r.id, r.payment_id, r.amount, r.currency, r.reason, r.created_at"
+
+
+class _Row(msgspec.Struct, frozen=True):
+    """A row of `payments` as Postgres writes it in JSON."""
+
+    id: str
+    tenant_id: str
+    amount: int
+    currency: str
+    status: Status
+    amount_captured: int
+    amount_refunded: int
+    capture: CaptureMode
+    description: str | None
+    reference: str | None
+    metadata: dict[str, str]
+    created_at: datetime
+    expires_at: datetime | None
+
+
+_ROW_DECODER: Final = msgspec.json.Decoder(_Row)
+
+
+def payment_of_json(text: str) -> Payment:
+    """Read what `read_payment` answers."""
+    row = _ROW_DECODER.decode(text)
+    return Payment(
+        id=row.id,
+        tenant_id=row.tenant_id,
+        money=Money(row.amount, row.currency),
+        status=row.status,
+        amount_captured_minor=row.amount_captured,
+        amount_refunded_minor=row.amount_refunded,
+        capture=row.capture,
+        description=row.description,
+        reference=row.reference,
+        metadata=row.metadata,
+        created_at=instant(row.created_at),
+        expires_at=None if row.expires_at is None else instant(row.expires_at),
+    )
 
 
 def payment(row: tuple[Any, ...]) -> Payment:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _AS_TENANT: Final = "SELECT set_config('fluxpay.tenant', %s, true);\n"
 # The function sets the tenant itself.
-_FIND: Final = f"SELECT {payment_rows.PAYMENT_COLUMNS} FROM find_payment(%s, %s)"  # noqa: S608 - our own column names
+_READ: Final = "SELECT read_payment(%s, %s)"
 _COLUMNS: Final = "SELECT " + payment_rows.PAYMENT_COLUMNS + " FROM payments"  # noqa: S608 - our own column names
 _REFUNDS: Final = (
     "SELECT "  # noqa: S608 - our own column names
@@ -59,8 +59,8 @@ class Payments:
     async def find(self, effect: FindPayment) -> Payment | None:
         """Read one payment."""
         async with self._pool.connection() as connection:
-            row = await connection.fetch_one(_FIND, (effect.tenant_id, effect.payment_id))
-        return None if row is None else payment_rows.payment(row)
+            row = await connection.fetch_one(_READ, (effect.tenant_id, effect.payment_id))
+        return None if row is None or row[0] is None else payment_rows.payment_of_json(row[0])
 
     async def list(self, effect: ListPayments) -> tuple[Payment, ...]:
         """Read a page of payments, newest first."""
