@@ -44,6 +44,8 @@ class KeyCache:
         self._entries: OrderedDict[str, tuple[float, Credential]] = OrderedDict()
         self._asking: dict[str, asyncio.Task[Credential | None]] = {}
         self._epoch = 0
+        self.was_hit = False
+        """Whether the last answer came from memory; true for whoever just got it."""
 
     async def find(self, effect: FindApiKey) -> Credential | None:
         """Answer from memory, or ask and remember.
@@ -55,6 +57,7 @@ class KeyCache:
         entry = self._entries.get(effect.digest)
         if entry is not None and entry[0] > self._monotonic_s():
             self._entries.move_to_end(effect.digest)
+            self.was_hit = True
             return entry[1]
         task = self._asking.get(effect.digest)
         if task is None:
@@ -62,7 +65,11 @@ class KeyCache:
             self._asking[effect.digest] = task
             task.add_done_callback(lambda done: self._asked(effect.digest, done))
         # One of those who wait may be cancelled; the others still want the answer.
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        finally:
+            # Set last, so that nobody comes between this and whoever reads it next.
+            self.was_hit = False
 
     def clear(self) -> None:
         """Forget everything: this process has just changed a tenant or a key."""

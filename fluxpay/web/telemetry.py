@@ -34,6 +34,11 @@ _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 _BATCH_SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
+def known_method(method: str) -> str:
+    """Give a method of the standard as it is, and one word for all that clients make up."""
+    return method if method in _METHODS else OTHER
+
+
 class Metrics:
     """All instruments of one process, in a registry of their own."""
 
@@ -88,7 +93,7 @@ class Metrics:
 
     def answered(self, *, route: str, method: str, status: int, started_s: float) -> None:
         """Count one request, by the template of its route."""
-        labels = (route, method if method in _METHODS else OTHER, str(status))
+        labels = (route, known_method(method), str(status))
         self._requests.observe(labels, perf_counter() - started_s)
 
     def effect_answered(self, effect: type[object], elapsed_s: float) -> None:

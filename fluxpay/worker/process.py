@@ -9,6 +9,8 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+from fluxpay.observability.spans import recording
+from fluxpay.observability.trace_settings import TraceSettings
 from fluxpay.settings import WorkerSettings
 from fluxpay.stores.connection import SessionLimits
 from fluxpay.stores.database import Database, require_schema
@@ -25,11 +27,14 @@ _LOG: Final = logging.getLogger("fluxpay.worker")
 _LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
-async def run(settings: WorkerSettings, *, on_ready: Callable[[], None]) -> None:
+async def run(
+    settings: WorkerSettings, *, traces: TraceSettings | None = None, on_ready: Callable[[], None]
+) -> None:
     """Work until SIGTERM or SIGINT; a second signal ends the process at once.
 
     Args:
         settings: What it was told from outside.
+        traces: Where spans go; None keeps none.
         on_ready: Called once, when the database has answered and work begins.
 
     Raises:
@@ -38,7 +43,8 @@ async def run(settings: WorkerSettings, *, on_ready: Callable[[], None]) -> None
     """
     logging.basicConfig(level=settings.log_level, format=_LOG_FORMAT)
     with termination() as stop:
-        await work(settings, stop=stop, on_ready=on_ready)
+        async with recording(traces):
+            await work(settings, stop=stop, on_ready=on_ready)
         _LOG.info("stopped")
 
 
