@@ -25,7 +25,7 @@ from opentelemetry.sdk.trace import sampling
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import Sampler, SamplingResult
-from opentelemetry.trace import Link, SpanContext, TraceFlags
+from opentelemetry.trace import Link, SpanContext, TraceFlags, TraceState
 
 from fluxpay import __version__
 from fluxpay.observability.ended_spans import Form, Span, Value
@@ -33,8 +33,7 @@ from fluxpay.observability.otlp import COUNTS, Exporter
 from fluxpay.observability.trace_settings import TraceSettings
 
 IDS: Final = RandomIdGenerator()
-SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
-
+_SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 _SHUTDOWN_S: Final = 1.0
 
 
@@ -149,12 +148,12 @@ def spans_counted() -> dict[str, int]:
 
 def new_context(trace_id: int | None = None) -> SpanContext:
     """Make the ids of a sampled span; without a trace it begins one."""
-    return SpanContext(
-        trace_id or IDS.generate_trace_id(),
-        IDS.generate_span_id(),
-        is_remote=False,
-        trace_flags=SAMPLED,
-    )
+    return context_of(trace_id or IDS.generate_trace_id(), IDS.generate_span_id())
+
+
+def context_of(trace_id: int, span_id: int, state: TraceState | None = None) -> SpanContext:
+    """Give the ids of a sampled span their form."""
+    return SpanContext(trace_id, span_id, is_remote=False, trace_flags=_SAMPLED, trace_state=state)
 
 
 def _sampler(settings: TraceSettings) -> Sampler:

@@ -19,7 +19,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from fluxpay.core.effects import Effect
 from fluxpay.observability.current import CURRENT
-from fluxpay.observability.spans import IDS, SAMPLED, recorder
+from fluxpay.observability.spans import IDS, context_of, recorder
 from fluxpay.web.origins import Origin
 
 _NO_PARENT: Final = Context()
@@ -144,17 +144,11 @@ def _begin(request: web.BaseRequest) -> Trace:
     # A client that names nothing finds the request by one id, wherever it looks.
     is_named = request_id is not None and _REQUEST_ID.fullmatch(request_id) is not None
     made.request_id = request_id if is_named and request_id is not None else made.trace_id
-    recording = recorder()
-    if recording is not None:
-        decided = recording.decide(trace_id, within)
+    to = recorder()
+    if to is not None:
+        decided = to.decide(trace_id, within)
         made.is_sampled = decided.decision is Decision.RECORD_AND_SAMPLE
         if made.is_sampled:
-            ids = SpanContext(
-                trace_id,
-                span_id,
-                is_remote=False,
-                trace_flags=SAMPLED,
-                trace_state=decided.trace_state,
-            )
+            ids = context_of(trace_id, span_id, decided.trace_state)
             made.recording = Recording(ids, parent, time_ns())
     return made
