@@ -73,13 +73,18 @@ class Recorder:
             export_timeout_millis=settings.timeout_s * 1000,
         )
 
+    @property
+    def waiting(self) -> int:
+        """How many spans have not left the queue."""
+        return self._handed - self._exporter.taken
+
     def decide(self, trace_id: int, parent: Context) -> SamplingResult:
         """Say whether spans of a trace are recorded; asked once for each."""
         return self._sampler.should_sample(parent, trace_id, "")
 
     def admits(self, count: int) -> bool:
         """Say whether so many spans find room; those that do not are counted as dropped."""
-        if self._handed - self._exporter.taken + count <= self._queue_max:
+        if self.waiting + count <= self._queue_max:
             return True
         COUNTS.refused += count
         return False

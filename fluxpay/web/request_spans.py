@@ -67,15 +67,6 @@ def record_request(
     address = client_address(request, trusted)
     if address:
         own["client.address"] = address
-    recorder.record(
-        form,
-        recording.ids,
-        recording.parent,
-        start_ns=recording.started_ns,
-        end_ns=zero_ns + int(perf_counter() * _NS),
-        own=own,
-        is_error=status >= _SERVER_FAULT,
-    )
     for answered in recording.answered:
         recorder.record(
             _effect_form(type(answered.effect).__name__, answered.origin),
@@ -87,6 +78,16 @@ def record_request(
             linked=_commits(answered, recording),
             is_error=answered.error is not None,
         )
+    # Last, so that whoever has got it has got the others, in this batch or in an earlier one.
+    recorder.record(
+        form,
+        recording.ids,
+        recording.parent,
+        start_ns=recording.started_ns,
+        end_ns=zero_ns + int(perf_counter() * _NS),
+        own=own,
+        is_error=status >= _SERVER_FAULT,
+    )
 
 
 def database_attributes(peer: Peer, *, operation: str, collection: str) -> dict[str, Value]:
