@@ -15,6 +15,7 @@ from typing import Final
 
 import psycopg2
 
+from fluxpay.observability.work import working
 from fluxpay.stores.problems import StoreError
 from fluxpay.worker.jobs import Job, told
 
@@ -32,17 +33,24 @@ async def keep_doing(job: Job, *, stop: asyncio.Event) -> None:
     tally = _Tally(job.did, monotonic_s=asyncio.get_running_loop().time)
     faults, pause_s = 0, 0.0
     while not await _is_set_within(stop, pause_s):
-        try:
-            done = await job.run()
-        except (StoreError, psycopg2.Error) as error:
-            faults += 1
-            pause_s = back_off_s(faults)
-            _LOG.warning("%s failed, next try in %.1f s: %s", job.name, pause_s, told(error))
-            continue
-        if faults:
-            _LOG.info("%s works again", job.name)
-        faults = 0
-        tally.add(done.done)
+        with working(job.name) as work:
+            try:
+                done = await job.run()
+            except (StoreError, psycopg2.Error) as error:
+                work.failed(error)
+                faults += 1
+                pause_s = back_off_s(faults)
+                _LOG.warning("%s failed, next try in %.1f s: %s", job.name, pause_s, told(error))
+                continue
+            if done.done:
+                work.attributes["fluxpay.worker.items"] = done.done
+            else:
+                # Twice a second nothing is to be done, which nobody wants to read.
+                work.forget()
+            if faults:
+                _LOG.info("%s works again", job.name)
+            faults = 0
+            tally.add(done.done)
         pause_s = 0.0 if done.has_more else job.interval_s * _spread(JITTER)
     tally.tell()
 

@@ -282,6 +282,10 @@ async def test_a_collector_that_refuses_is_told_of_once_and_not_in_its_secrets(
     collector.status = 200
     last = await service.pay()
     await collector.trace(trace_id_of(last))
+    async with asyncio.timeout(20):
+        # The exporter hears of it a moment after the collector has answered.
+        while "again" not in caplog.text:
+            await asyncio.sleep(0.01)
     lines = [one.getMessage() for one in caplog.records if collector.url in one.getMessage()]
     assert [
         f"{collector.url} takes no spans: HTTP 401",
