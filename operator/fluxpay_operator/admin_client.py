@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from fluxpay.core.key_rotation import RegisterKey
     from fluxpay.settings import OperatorSettings
 
-_TENANT: Final = "/admin/v1/tenants/{}"
-_KEYS: Final = "/admin/v1/tenants/{}/keys"
-_KEY: Final = "/admin/v1/tenants/{}/keys/{}"
+_TENANT: Final = "/admin/v1/tenants/{tenant_id}"
+_KEYS: Final = "/admin/v1/tenants/{tenant_id}/keys"
+_KEY: Final = "/admin/v1/tenants/{tenant_id}/keys/{key_id}"
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=10, sock_connect=3)
 _CONNECTIONS_MAX: Final = 16
 _NOT_FOUND: Final = 404
@@ -115,47 +115,41 @@ class AdminClient:
 
     async def tenant(self, tenant_id: str) -> Tenant | None:
         """Read a tenant."""
-        found = await self._call("GET", _TENANT, (tenant_id,))
+        found = await self._call("GET", _TENANT, tenant_id=tenant_id)
         return None if found is None else _tenant(found)
 
     async def put_tenant(self, tenant_id: str, spec: TenantSpec) -> None:
         """Register a tenant, or bring it up to date."""
-        await self._write("PUT", _TENANT, (tenant_id,), _tenant_body(spec))
+        await self._write("PUT", _TENANT, _tenant_body(spec), tenant_id=tenant_id)
 
     async def close_tenant(self, tenant_id: str) -> None:
         """Close a tenant; one that is not there is as closed as can be."""
-        await self._call("DELETE", _TENANT, (tenant_id,))
+        await self._call("DELETE", _TENANT, tenant_id=tenant_id)
 
     async def keys(self, tenant_id: str) -> tuple[ApiKey, ...]:
         """Read all keys of a tenant, revoked ones included."""
-        found = await self._call("GET", _KEYS, (tenant_id,))
+        found = await self._call("GET", _KEYS, tenant_id=tenant_id)
         return () if found is None else tuple(_key(one) for one in found["data"])
 
     async def put_key(self, tenant_id: str, key: RegisterKey) -> None:
         """Register a key, or write its terms anew."""
-        await self._write("PUT", _KEY, (tenant_id, key.key_id), _key_body(key))
+        await self._write("PUT", _KEY, _key_body(key), tenant_id=tenant_id, key_id=key.key_id)
 
     async def revoke_key(self, tenant_id: str, key_id: str) -> None:
         """End a key; one that is not there is as revoked as can be."""
-        await self._call("DELETE", _KEY, (tenant_id, key_id))
+        await self._call("DELETE", _KEY, tenant_id=tenant_id, key_id=key_id)
 
-    async def _write(
-        self, method: str, route: str, ids: tuple[str, ...], body: dict[str, object]
-    ) -> None:
-        if await self._call(method, route, ids, body) is None:
+    async def _write(self, method: str, route: str, body: dict[str, object], **ids: str) -> None:
+        if await self._call(method, route, body, **ids) is None:
             # Only a service that has lost the tenant between two calls says so to a PUT.
             raise AdminUnavailable("the tenant was not found though it was just registered")
 
     async def _call(
-        self,
-        method: str,
-        route: str,
-        ids: tuple[str, ...],
-        body: dict[str, object] | None = None,
+        self, method: str, route: str, body: dict[str, object] | None = None, **ids: str
     ) -> dict[str, Any] | None:
         attributes: dict[str, str | int] = {**self._place, "http.request.method": method}
         with asking(f"{method} {route}", attributes | {"url.template": route}) as part:
-            answer, content = await self._send(method, self._url + route.format(*ids), body, part)
+            answer, content = await self._send(method, self._url + route.format(**ids), body, part)
             part.answered(answer.status)
         if answer.status == _NOT_FOUND:
             return None

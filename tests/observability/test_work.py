@@ -92,15 +92,13 @@ async def test_the_worker_tells_of_rounds_that_did_something_or_failed(
     collector: Collector,
 ) -> None:
     stop = asyncio.Event()
-    rounds = [Round(3, has_more=True), Round(0, has_more=True), StoreUnavailable("gone")]
+    rounds = [Round(3, has_more=True), Round(0, has_more=True)]
 
     async def run() -> Round:
-        outcome = rounds.pop(0)
         if not rounds:
             stop.set()
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
+            raise StoreUnavailable("gone")
+        return rounds.pop(0)
 
     async with recording(traces_to(collector)):
         await keep_doing(Job("sealing", "sealed transfers", 0.01, run), stop=stop)
