@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from fluxpay.embedded.postgres import SOCKET, EmbeddedPostgres
+from fluxpay.observability.current import CURRENT
 from fluxpay.observability.spans import recorder, spans_counted
 from fluxpay.observability.trace_settings import TraceSettings
 from fluxpay.settings import Settings
@@ -41,6 +42,18 @@ async def traced(launch: Launch, collector: Collector) -> Service:
     return await launch(traces=traces_to(collector.endpoint))
 
 
+class Noting(logging.Handler):
+    """Notes the trace that is current while something is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        current = CURRENT.get()
+        self.seen.add(f"{record.levelname} {'' if current is None else current.trace_id}")
+
+
 def trace_id_of(answer: Answer) -> str:
     return answer.headers["traceparent"].split("-")[1]
 
@@ -57,6 +70,8 @@ async def test_a_failing_request_is_found_by_one_id_from_its_problem_to_its_span
     collector: Collector,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    noting = Noting()
+    logging.getLogger("fluxpay.web").addHandler(noting)
     async with FaultProxy(postgres.sockets / SOCKET) as proxy:
         url = f"postgresql://fluxpay_app@{proxy.host}:{proxy.port}/{database.name}"
         behind = replace(settings, database_url=url)
@@ -71,6 +86,8 @@ async def test_a_failing_request_is_found_by_one_id_from_its_problem_to_its_span
     assert trace_id == answer.document["trace_id"]
     assert trace_id == answer.headers["X-Request-Id"]
     assert trace_id in caplog.text
+    logging.getLogger("fluxpay.web").removeHandler(noting)
+    assert f"WARNING {trace_id}" in noting.seen
     server = named(spans, "POST /v1/payments")
     assert answer.headers["traceparent"] == f"00-{trace_id}-{server.span_id}-01"
     assert server.is_error
