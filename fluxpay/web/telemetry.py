@@ -21,7 +21,7 @@ from prometheus_client.exposition import choose_encoder
 
 from fluxpay import __version__
 from fluxpay.core.money import EXPONENTS
-from fluxpay.web.instruments import Counts, Distribution
+from fluxpay.observability.instruments import Counts, Distribution
 
 UNMATCHED: Final = "unmatched"
 OTHER: Final = "_OTHER"
