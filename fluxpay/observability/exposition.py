@@ -7,8 +7,9 @@ what else a process measures.
 
 import asyncio
 import platform
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import perf_counter
-from types import TracebackType
 from typing import Final
 
 from prometheus_client import PlatformCollector, ProcessCollector
@@ -45,7 +46,7 @@ def exposition(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
 
 
 class LoopLag:
-    """Measures how late the event loop comes to what is due, for the length of a `with` block.
+    """Measures how late the event loop comes to what is due.
 
     A timer four times a second: it sees what holds the loop up for long, as every request does
     that comes meanwhile.
@@ -58,29 +59,30 @@ class LoopLag:
             "How late the event loop came to a timer.",
             bounds=_LAGS_S,
         )
-        self._timer: asyncio.TimerHandle | None = None
-        self._due_s = 0.0
 
-    def __enter__(self) -> None:
-        """Begin to look."""
-        self._look_later()
+    @contextmanager
+    def measured(self) -> Iterator[None]:
+        """Measure the running loop for the length of a block."""
+        looking = _Looking(lambda lag_s: self._lags.observe((), lag_s))
+        try:
+            yield
+        finally:
+            looking.timer.cancel()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Look no more."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
-    def _look_later(self) -> None:
-        # Not the loop's own clock: uvloop reads it once a turn, and late is what a turn makes us.
+class _Looking:
+    """A timer that comes again and again, and tells how late it came."""
+
+    def __init__(self, tell: Callable[[float], None]) -> None:
+        self._tell = tell
+        self._loop = asyncio.get_running_loop()
+        self.timer = self._begin()
+
+    def _begin(self) -> asyncio.TimerHandle:
+        # Not the loop's own clock: uvloop reads it once a turn, and turns are what makes late.
         self._due_s = perf_counter() + _LOOK_EVERY_S
-        self._timer = asyncio.get_running_loop().call_later(_LOOK_EVERY_S, self._look)
+        return self._loop.call_later(_LOOK_EVERY_S, self._look)
 
     def _look(self) -> None:
-        self._lags.observe((), max(0.0, perf_counter() - self._due_s))
-        self._look_later()
+        self._tell(max(0.0, perf_counter() - self._due_s))
+        self.timer = self._begin()

@@ -113,11 +113,12 @@ class Distribution(Collector):
         family = HistogramMetricFamily(self._name, self._documentation, labels=self._labels)
         for values, (*counts, sum_value) in self._series.items():
             exemplars = self._exemplars.get(values, {})
-            buckets: list[tuple[str, float, Exemplar | None]] = []
+            buckets: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
             total: float = 0
             for at, (bound, count) in enumerate(zip(self._shown_bounds, counts, strict=True)):
                 total += count
-                buckets.append((bound, total, exemplars.get(at)))
+                shown = exemplars.get(at)
+                buckets.append((bound, total) if shown is None else (bound, total, shown))
             family.add_metric(values, buckets=buckets, sum_value=sum_value)
         yield family
 

@@ -1,4 +1,4 @@
-"""One small port beside a process that serves nobody: is it alive, is it ready, what has it counted.
+"""One small port of a process that serves nobody: is it alive, is it ready, what did it count.
 
 Knows HTTP, three routes and how a verdict looks. Must not know what life or readiness mean to the
 process: that is for its `Vitals` to say. The kubelet and Prometheus ask in plain HTTP and without a

@@ -196,7 +196,7 @@ def _takes(name: str, value: int) -> bool:
 def _exported() -> dict[str, tuple[str, set[str]]]:
     """What `/metrics` holds once everything has been counted: kind and labels, by name."""
     metrics = Metrics()
-    metrics.answered(route="/", method="GET", status=200, started_s=0)
+    metrics.answered(route="/", method="GET", status=200, started_s=0, exemplar=None)
     metrics.payment_ended("captured", "EUR")
     metrics.claim_ended("new")
     metrics.rate_limited("/")
