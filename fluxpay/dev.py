@@ -12,6 +12,7 @@ import secrets
 import shlex
 import shutil
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -246,6 +247,8 @@ def _settings(
         "FLUXPAY_REDIS_URL": servers.redis_url,
         "FLUXPAY_ALLOW_HTTP": "true",
         "FLUXPAY_HOST": options.host or variables.get("FLUXPAY_HOST") or "127.0.0.1",
+        "FLUXPAY_LOG_FORMAT": variables.get("FLUXPAY_LOG_FORMAT")
+        or ("console" if sys.stderr.isatty() else "json"),
         # A person reads the terminal, and is told what happens in other words.
         "FLUXPAY_LOG_LEVEL": variables.get("FLUXPAY_LOG_LEVEL") or "WARNING",
     }

@@ -51,7 +51,9 @@ PLAIN: Final = (
     "ALLOW_HTTP",
     "TRUSTED_PROXIES",
     "IDEMPOTENCY_TTL_S",
+    "LOG_FORMAT",
     "LOG_LEVEL",
+    "LOG_REQUESTS",
     "COMMIT_BATCH_MAX",
     "COMMIT_WRITERS",
     "DATABASE_POOL_MAX",
@@ -101,7 +103,9 @@ class Settings:
     allow_http: bool = False
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     idempotency_ttl_s: int = 86_400
+    log_format: str = "json"
     log_level: str = "INFO"
+    log_requests: float = 0.01
     commit_batch_max: int = 32
     commit_writers: int = 1
     database_pool_max: int = 8
@@ -143,7 +147,9 @@ class Settings:
             allow_http=variables.switch("ALLOW_HTTP"),
             trusted_proxies=variables.networks("TRUSTED_PROXIES"),
             idempotency_ttl_s=variables.number("IDEMPOTENCY_TTL_S", 86_400, at_most=2_592_000),
+            log_format=variables.log_format(),
             log_level=variables.log_level(),
+            log_requests=variables.ratio("LOG_REQUESTS", 0.01),
             commit_batch_max=variables.number("COMMIT_BATCH_MAX", 32, at_most=500),
             commit_writers=variables.number("COMMIT_WRITERS", 1, at_most=16),
             database_pool_max=variables.number("DATABASE_POOL_MAX", 8, at_most=1_000),
@@ -177,6 +183,7 @@ class OperatorSettings:
     operator_port: int = 8082
     operator_workers: int = 8
     operator_resync_s: int = 300
+    log_format: str = "json"
     log_level: str = "INFO"
     shutdown_timeout_s: int = 10
 
@@ -212,6 +219,7 @@ class OperatorSettings:
             operator_resync_s=variables.number(
                 "OPERATOR_RESYNC_S", 300, at_least=10, at_most=86_400
             ),
+            log_format=variables.log_format(),
             log_level=variables.log_level(),
             shutdown_timeout_s=variables.number("SHUTDOWN_TIMEOUT_S", 10, at_most=300),
         )
@@ -222,6 +230,7 @@ class WorkerSettings:
     """What the worker can be told from outside; it needs no Redis, no port and no token."""
 
     database_url: str = field(repr=False)
+    log_format: str = "json"
     log_level: str = "INFO"
     shutdown_timeout_s: int = 10
 
@@ -235,6 +244,7 @@ class WorkerSettings:
         variables = Variables(environ)
         return WorkerSettings(
             database_url=variables.required_url("DATABASE_URL", check_database_url),
+            log_format=variables.log_format(),
             log_level=variables.log_level(),
             shutdown_timeout_s=variables.number("SHUTDOWN_TIMEOUT_S", 10, at_most=300),
         )
@@ -244,6 +254,7 @@ class WorkerSettings:
         """Give a worker that runs inside the service the service's own."""
         return WorkerSettings(
             database_url=settings.database_url,
+            log_format=settings.log_format,
             log_level=settings.log_level,
             shutdown_timeout_s=settings.shutdown_timeout_s,
         )

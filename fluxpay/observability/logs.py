@@ -23,7 +23,7 @@ from structlog.stdlib import BoundLogger, ProcessorFormatter
 from structlog.types import EventDict, ExcInfo, WrappedLogger
 
 from fluxpay.observability.current import CURRENT
-from fluxpay.observability.faults import TRACEBACK_CHARS_MAX, traced
+from fluxpay.observability.errors import TRACEBACK_CHARS_MAX, traced
 from fluxpay.observability.outlet import Outlet
 from fluxpay.observability.redaction import CUT, Plain, is_unsaid, plain, redacted
 

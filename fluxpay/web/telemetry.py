@@ -88,7 +88,7 @@ class Metrics:
 
     def answered(self, *, route: str, method: str, status: int, started_s: float) -> None:
         """Count one request, by the template of its route."""
-        labels = (route, method if method in _METHODS else OTHER, str(status))
+        labels = (route, method_label(method), str(status))
         self._requests.observe(labels, perf_counter() - started_s)
 
     def effect_answered(self, effect: type[object], elapsed_s: float) -> None:
@@ -124,6 +124,11 @@ class Metrics:
         """Write everything down: the text and its content type, OpenMetrics where asked for."""
         encode, content_type = choose_encoder(accept)
         return encode(self.registry), content_type
+
+
+def method_label(method: str) -> str:
+    """Give a method of the standard as it is, and one name for all that a client makes up."""
+    return method if method in _METHODS else OTHER
 
 
 def _state_build(registry: CollectorRegistry) -> None:

@@ -5,7 +5,6 @@ at once: a payment is locked while it expires, and only one worker at a time sea
 how often a round comes, nor what becomes of a fault of the store.
 """
 
-import logging
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Final
 import psycopg2
 from uuid_utils import uuid7
 
+from fluxpay.observability import errors, logs
 from fluxpay.stores.payment_changes import PaymentChanges
 from fluxpay.stores.pool import Pool
 from fluxpay.stores.problems import SerializationLost, StatementTimedOut
@@ -27,7 +27,7 @@ EXPIRED_MAX: Final = 100
 # its time limit on a slow disk too.
 SEALED_MAX: Final = 1000
 
-_LOG: Final = logging.getLogger("fluxpay.worker")
+_LOG: Final = logs.logger("fluxpay.worker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Job:
 
     Args:
         name: In a log line, what failed.
-        did: In a log line, what was done, before its count.
+        did: In a log line, what was done and counted.
         interval_s: From the end of a round to the next, when nothing more is waiting.
         run: Does one round.
     """
@@ -122,13 +122,13 @@ class Expiry:
         except (ValueError, psycopg2.Error) as error:
             # One broken payment must not keep all others from expiring.
             if payment_id not in self._stuck:
-                _LOG.error("%s cannot expire: %s; run: fluxpay verify", payment_id, told(error))
+                # A rule says in its own words what is wrong with the books.
+                reason = str(error) if isinstance(error, ValueError) else errors.told(error)
+                _LOG.error(
+                    "payment_cannot_expire",
+                    tenant_id=tenant_id,
+                    payment_id=payment_id,
+                    reason=reason,
+                )
             self._stuck.add(payment_id)
             return False
-
-
-def told(error: Exception) -> str:
-    """An error as a log line may show it: the driver's own text may quote a customer's row."""
-    if isinstance(error, psycopg2.Error):
-        return error.diag.message_primary or type(error).__name__
-    return " ".join(str(error).split()) or type(error).__name__

@@ -8,15 +8,15 @@ traceback: whoever supervises the process starts a new one.
 """
 
 import asyncio
-import logging
 import random
 from collections.abc import Callable
 from typing import Final
 
 import psycopg2
 
+from fluxpay.observability import errors, logs
 from fluxpay.stores.problems import StoreError
-from fluxpay.worker.jobs import Job, told
+from fluxpay.worker.jobs import Job
 
 JITTER: Final = 0.1
 BACKOFF_S_MIN: Final = 0.5
@@ -24,12 +24,12 @@ BACKOFF_S_MAX: Final = 10.0
 # A busy worker seals twice a second; its log tells the sum now and then.
 TELL_EVERY_S: Final = 10.0
 
-_LOG: Final = logging.getLogger("fluxpay.worker")
+_LOG: Final = logs.logger("fluxpay.worker")
 
 
 async def keep_doing(job: Job, *, stop: asyncio.Event) -> None:
     """Do a job until told to stop; a round that has begun is ended first."""
-    tally = _Tally(job.did, monotonic_s=asyncio.get_running_loop().time)
+    tally = _Tally(job, monotonic_s=asyncio.get_running_loop().time)
     faults, pause_s = 0, 0.0
     while not await _is_set_within(stop, pause_s):
         try:
@@ -37,10 +37,15 @@ async def keep_doing(job: Job, *, stop: asyncio.Event) -> None:
         except (StoreError, psycopg2.Error) as error:
             faults += 1
             pause_s = back_off_s(faults)
-            _LOG.warning("%s failed, next try in %.1f s: %s", job.name, pause_s, told(error))
+            _LOG.warning(
+                "job_failed",
+                job=job.name,
+                next_try_s=round(pause_s, 1),
+                error=errors.told(error),
+            )
             continue
         if faults:
-            _LOG.info("%s works again", job.name)
+            _LOG.info("job_recovered", job=job.name)
         faults = 0
         tally.add(done.done)
         pause_s = 0.0 if done.has_more else job.interval_s * _spread(JITTER)
@@ -71,8 +76,8 @@ async def _is_set_within(event: asyncio.Event, pause_s: float) -> bool:
 class _Tally:
     """What was done and not told yet; the first line comes at once, the next ones now and then."""
 
-    def __init__(self, did: str, *, monotonic_s: Callable[[], float]) -> None:
-        self._did = did
+    def __init__(self, job: Job, *, monotonic_s: Callable[[], float]) -> None:
+        self._job = job
         self._monotonic_s = monotonic_s
         self._untold = 0
         self._quiet_until_s = 0.0
@@ -84,6 +89,6 @@ class _Tally:
 
     def tell(self) -> None:
         if self._untold:
-            _LOG.info("%s: %s", self._did, self._untold)
+            _LOG.info("job_done", job=self._job.name, did=self._job.did, count=self._untold)
             self._untold = 0
             self._quiet_until_s = self._monotonic_s() + TELL_EVERY_S

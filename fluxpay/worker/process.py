@@ -5,10 +5,10 @@ what the jobs do.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import Final
 
+from fluxpay.observability import logs
 from fluxpay.settings import WorkerSettings
 from fluxpay.stores.connection import SessionLimits
 from fluxpay.stores.database import Database, require_schema
@@ -21,8 +21,7 @@ from fluxpay.worker.loop import keep_doing
 _LIMITS: Final = SessionLimits(lock_timeout_s=1.0)
 # One for each job.
 _CONNECTIONS: Final = 2
-_LOG: Final = logging.getLogger("fluxpay.worker")
-_LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
+_LOG: Final = logs.logger("fluxpay.worker")
 
 
 async def run(settings: WorkerSettings, *, on_ready: Callable[[], None]) -> None:
@@ -36,7 +35,7 @@ async def run(settings: WorkerSettings, *, on_ready: Callable[[], None]) -> None
         StoreUnavailable: The database cannot be reached at the start.
         SchemaBehind: `fluxpay migrate` has to run first.
     """
-    logging.basicConfig(level=settings.log_level, format=_LOG_FORMAT)
+    logs.set_up(settings.log_level, settings.log_format)
     with termination() as stop:
         await work(settings, stop=stop, on_ready=on_ready)
         _LOG.info("stopped")
@@ -69,7 +68,7 @@ async def _keep_doing_all(
         stop.set()
         _, late = await asyncio.wait(tasks, timeout=shutdown_timeout_s)
         for task in late:
-            _LOG.warning("%s did not end in time and is cut off; nothing is lost", task.get_name())
+            _LOG.warning("job_cut_off", job=task.get_name())
     finally:
         # A cut statement is rolled back by the server, and done again by the next worker.
         stopped.cancel()
