@@ -25,6 +25,7 @@ from fluxpay.web.context import ROUTE, Drain
 from fluxpay.web.forwarded import Networks
 from fluxpay.web.headers import dress
 from fluxpay.web.problems import from_http_exception, refusal_of, respond
+from fluxpay.web.request_lines import RequestLines
 from fluxpay.web.telemetry import UNMATCHED, Metrics
 from fluxpay.web.tracing import trace_of
 
@@ -52,6 +53,7 @@ class Terms:
     patience_s: float
     drain: Drain
     metrics: Metrics
+    lines: RequestLines
 
 
 def factory(manager: web.Server, terms: Terms) -> Callable[[], asyncio.Protocol]:
@@ -163,6 +165,7 @@ class Wire(RequestHandler):
         )
         if trace.tenant_id:
             metrics.tenant_answered(trace.tenant_id, _result(response))
+        self._terms.lines.answered(request, response)
 
     def _end_broken_body(self) -> None:
         """Tell whoever reads a body that the parser has given it up.

@@ -8,13 +8,13 @@ Must not know what the routes do.
 """
 
 import gc
-import logging
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from fluxpay.observability import logs
 from fluxpay.settings import Settings
 from fluxpay.termination import termination
 from fluxpay.web.app import Parts, build_admin, build_api
@@ -22,14 +22,14 @@ from fluxpay.web.context import Drain
 from fluxpay.web.health import Health
 from fluxpay.web.listener import Address, Listener, bind, release, url_of
 from fluxpay.web.protocol import Terms
+from fluxpay.web.request_lines import RequestLines
 from fluxpay.web.route import Route
 from fluxpay.web.routes import ADMIN_ROUTES, API_ROUTES
 from fluxpay.web.rules import load_rules
 from fluxpay.web.telemetry import PROCESS
 from fluxpay.web.world import World
 
-_LOG: Final = logging.getLogger("fluxpay.web")
-_LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
+_LOG: Final = logs.logger("fluxpay.web")
 _ADMIN_DRAIN_S: Final = 1
 _GC_THRESHOLDS: Final = (50_000, 20, 50)
 
@@ -58,13 +58,13 @@ async def serve(
         StoreUnavailable: The database cannot be reached.
         SchemaBehind: `fluxpay migrate` has to run first.
     """
-    logging.basicConfig(level=settings.log_level, format=_LOG_FORMAT)
+    logs.set_up(settings.log_level, settings.log_format)
     with termination() as told:
         async with running(settings, share_port=share_port) as listening:
             _spare_the_collector()
             on_ready(listening)
             await told.wait()
-            _LOG.info("draining: no new connections, %s s at most", settings.shutdown_timeout_s)
+            _LOG.info("draining", at_most_s=settings.shutdown_timeout_s)
         _LOG.info("stopped")
 
 
@@ -85,6 +85,7 @@ async def running(
         patience_s=settings.request_timeout_s,
         drain=drain,
         metrics=PROCESS,
+        lines=RequestLines(settings.log_requests),
     )
     async with AsyncExitStack() as stack:
         # The admin port first: it is never shared, so a second service with the same settings
@@ -124,9 +125,9 @@ async def running(
 
 def _tell_of_redis(is_gone: bool) -> None:  # noqa: FBT001 - the breaker tells a change by itself
     if is_gone:
-        _LOG.warning("Redis does not answer: each process counts for itself, replays ask Postgres")
+        _LOG.warning("redis_lost")
     else:
-        _LOG.info("Redis answers again")
+        _LOG.info("redis_found")
 
 
 def _spare_the_collector() -> None:

@@ -163,7 +163,7 @@ class Metrics:
         Args:
             exemplar: The id of its trace, if spans of that are recorded.
         """
-        labels = (route, method if method in _METHODS else OTHER, str(status))
+        labels = (route, method_label(method), str(status))
         self._requests.observe(labels, perf_counter() - started_s, exemplar)
 
     def tenant_answered(self, tenant_id: str, result: str) -> None:
@@ -241,6 +241,11 @@ class Metrics:
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """Write everything down: the text and its content type, OpenMetrics where asked for."""
         return exposition(self.registry, accept)
+
+
+def method_label(method: str) -> str:
+    """Give a method of the standard as it is, and one name for all that a client makes up."""
+    return method if method in _METHODS else OTHER
 
 
 PROCESS: Final = Metrics()
