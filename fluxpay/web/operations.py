@@ -9,29 +9,20 @@ that look-up is measured where Postgres is asked, behind the cache.
 from asyncio import CancelledError
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 from fluxpay.core import effects
-from fluxpay.core.effects import AnyEffect, Effect
+from fluxpay.core.effects import Effect
 from fluxpay.stores.problems import StoreError
+from fluxpay.web.origins import FROM_REDIS, TABLES
 
 POSTGRES: Final = "postgresql"
 REDIS: Final = "redis"
 
-_IN_REDIS: Final = frozenset({effects.CountRequest, effects.CountVelocity, effects.ReadReply})
-_IN_MEMORY: Final = frozenset(
-    {
-        effects.CountRequestLocally,
-        effects.CountVelocityLocally,
-        effects.FindApiKey,
-        effects.RememberReply,
-    }
-)
 SYSTEM_OF: Final[Mapping[type[Effect[Any]], str]] = MappingProxyType(
     {
-        effect: REDIS if effect in _IN_REDIS else POSTGRES
-        for effect in get_args(AnyEffect)
-        if effect not in _IN_MEMORY
+        **dict.fromkeys(FROM_REDIS, REDIS),
+        **{effect: POSTGRES for effect in TABLES if effect is not effects.FindApiKey},
     }
 )
 """The database system of each effect that always asks one."""

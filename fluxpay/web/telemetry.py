@@ -18,11 +18,12 @@ from fluxpay.core.money import EXPONENTS
 from fluxpay.observability.bounded_counts import BoundedCounts
 from fluxpay.observability.exposition import LoopLag, exposition, new_registry
 from fluxpay.observability.instruments import Counts, Distribution, Readings
+from fluxpay.observability.spans import spans_counted
 from fluxpay.web.operations import POSTGRES, REDIS_ERROR, SYSTEM_OF, error_type
 from fluxpay.web.store_telemetry import StoreReadings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from fluxpay.core.effects import Effect
 
@@ -53,6 +54,11 @@ _OPERATIONS_S: Final = (0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10
 _SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
+def known_method(method: str) -> str:
+    """Give a method of the standard as it is, and one word for all that clients make up."""
+    return method if method in _METHODS else OTHER
+
+
 class Metrics:
     """All instruments of one process, in a registry of their own."""
 
@@ -61,7 +67,6 @@ class Metrics:
         self.loop_lag = LoopLag(registry)
         self.stores = StoreReadings(registry)
         self._answering: Callable[[], int] = lambda: 0
-        self._spans: Callable[[], Mapping[str, int]] = dict
         self._register_requests()
         self._register_operations()
         self._register_payments()
@@ -98,9 +103,7 @@ class Metrics:
             "fluxpay_spans",
             "Spans that were recorded, by what became of them.",
             ["result"],
-            read=lambda: {
-                (result,): self._spans().get(result, 0) for result in ("exported", "dropped")
-            },
+            read=lambda: {(result,): counted for result, counted in spans_counted().items()},
             is_counter=True,
         )
 
@@ -163,7 +166,7 @@ class Metrics:
         Args:
             exemplar: The id of its trace, if spans of that are recorded.
         """
-        labels = (route, method_label(method), str(status))
+        labels = (route, known_method(method), str(status))
         self._requests.observe(labels, perf_counter() - started_s, exemplar)
 
     def tenant_answered(self, tenant_id: str, result: str) -> None:
@@ -234,18 +237,9 @@ class Metrics:
         """Ask this for the number of requests that are being answered."""
         self._answering = answering
 
-    def measure_spans(self, ended: Callable[[], Mapping[str, int]]) -> None:
-        """Ask this for the spans that were `exported` and those that were `dropped`, so far."""
-        self._spans = ended
-
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """Write everything down: the text and its content type, OpenMetrics where asked for."""
         return exposition(self.registry, accept)
-
-
-def method_label(method: str) -> str:
-    """Give a method of the standard as it is, and one name for all that a client makes up."""
-    return method if method in _METHODS else OTHER
 
 
 PROCESS: Final = Metrics()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from fluxpay.core import effects
 from fluxpay.stores.batch_writer import BatchWriter
 from fluxpay.stores.books import Books
+from fluxpay.stores.commits import UNWATCHED, CommitWatch
 from fluxpay.stores.connection import SessionLimits
 from fluxpay.stores.counters import Counters
 from fluxpay.stores.database import Database, require_schema
@@ -26,6 +27,7 @@ from fluxpay.stores.replies import ReplyCache
 from fluxpay.stores.tenants import Tenants
 from fluxpay.stores.transfers import Transfers
 from fluxpay.stores.writer import PaymentWriter
+from fluxpay.web.origins import MEMORY, Origin, origins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from fluxpay.core.credentials import Credential
     from fluxpay.core.effects import AnyEffect, Effect, FindApiKey
     from fluxpay.settings import Settings
+    from fluxpay.stores.peers import Peer
     from fluxpay.stores.pool import Pool
 
 R = TypeVar("R")
@@ -48,25 +51,28 @@ class World:
         self,
         settings: Settings,
         *,
-        on_batch: Callable[[int], None] = lambda _: None,
+        watch: Callable[[Callable[[], Peer]], CommitWatch] = lambda _: UNWATCHED,
         on_degraded: Callable[[bool], None] = lambda _: None,
         on_pipeline: Callable[[int], None] = lambda _: None,
         on_key_looked_up: Callable[[float, BaseException | None], None] = lambda *_: None,
     ) -> None:
         # What a request may take as a whole bounds what one statement of it may take.
         limits = SessionLimits(statement_timeout_s=settings.request_timeout_s / 2)
-        database = Database(settings.database_url, limits=limits)
+        database = self._database = Database(settings.database_url, limits=limits)
         # Reads and commits borrow from different pools, so that neither can starve the other.
         self._readers: Pool = database.pool(max_size=settings.database_pool_max)
         self._committers: Pool = database.pool(max_size=settings.commit_writers)
+        looking_on = watch(lambda: database.peer)
         self.pools: Mapping[str, Pool] = {"reader": self._readers, "writer": self._committers}
         self.writer = PaymentWriter(
             self._committers,
             batch_max=settings.commit_batch_max,
             writers_max=settings.commit_writers,
-            on_batch=on_batch,
+            watch=looking_on,
         )
         self.redis = _pipeline(settings, on_degraded, on_pipeline)
+        self._postgres = database.peer
+        self._origins = origins(postgres=self._postgres, redis=self.redis.peer)
         payments, tenants = Payments(self._readers), Tenants(self._readers)
         books = Books(self._readers)
         transfers = Transfers(self._readers)
@@ -92,7 +98,7 @@ class World:
             effects.FindRecord: payments.find_record,
             effects.RecordReply: payments.record_reply,
             effects.PostPayment: lambda effect: self.writer.post(effect.posting),
-            effects.PostBatch: BatchWriter(self._readers, on_batch=on_batch).post,
+            effects.PostBatch: BatchWriter(self._readers, watch=looking_on).post,
             effects.ChangePayment: PaymentChanges(self._readers).change,
             effects.PostTransfer: transfers.post,
             effects.FindTransfer: transfers.find,
@@ -121,7 +127,7 @@ class World:
         cls,
         settings: Settings,
         *,
-        on_batch: Callable[[int], None] = lambda _: None,
+        watch: Callable[[Callable[[], Peer]], CommitWatch] = lambda _: UNWATCHED,
         on_degraded: Callable[[bool], None] = lambda _: None,
         on_pipeline: Callable[[int], None] = lambda _: None,
         on_key_looked_up: Callable[[float, BaseException | None], None] = lambda *_: None,
@@ -130,7 +136,7 @@ class World:
 
         Args:
             settings: Where the stores are, and how far they may be used.
-            on_batch: Told the size of each batch of payments that is committed.
+            watch: Makes who looks on while payments are committed; told how to ask where.
             on_degraded: Told True when Redis is given up, False when it answers again.
             on_pipeline: Told the size of each pipeline of commands to Redis.
             on_key_looked_up: Told how long Postgres took to find a key, in seconds, and what
@@ -142,7 +148,7 @@ class World:
         """
         world = cls(
             settings,
-            on_batch=on_batch,
+            watch=watch,
             on_degraded=on_degraded,
             on_pipeline=on_pipeline,
             on_key_looked_up=on_key_looked_up,
@@ -167,6 +173,17 @@ class World:
             StoreError: The store that has the answer could not be asked.
         """
         return self._answers[type(effect)](effect)
+
+    def origin(self, effect: Effect[Any]) -> Origin:
+        """Say where the answer came from; asked by whoever has just got it, before it waits."""
+        kind = type(effect)
+        if kind is effects.FindApiKey and self.keys.was_hit:
+            return MEMORY
+        if self._database.peer is not self._postgres:
+            # Another host of the URL has taken over.
+            self._postgres = self._database.peer
+            self._origins = origins(postgres=self._postgres, redis=self.redis.peer)
+        return self._origins[kind]
 
     async def check(self) -> dict[str, bool]:
         """Ask every dependency whether it serves, by the names that readiness reports."""
