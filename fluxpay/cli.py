@@ -179,8 +179,9 @@ def _worker(_: argparse.Namespace) -> int:
 
     from fluxpay.worker.process import run
 
-    def announce() -> None:
-        print("Working: expiring authorizations, sealing the ledger", flush=True)
+    def announce(url: str) -> None:
+        work = "expiring authorizations, sealing the ledger, proving the books"
+        print(f"Working: {work}; probes on {url}", flush=True)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run(settings, traces=traces, on_ready=announce))

@@ -51,7 +51,9 @@ PLAIN: Final = (
     "ALLOW_HTTP",
     "TRUSTED_PROXIES",
     "IDEMPOTENCY_TTL_S",
+    "LOG_FORMAT",
     "LOG_LEVEL",
+    "LOG_REQUESTS",
     "COMMIT_BATCH_MAX",
     "COMMIT_WRITERS",
     "DATABASE_POOL_MAX",
@@ -72,9 +74,10 @@ OPERATOR: Final = (
     "OPERATOR_WORKERS",
     "OPERATOR_RESYNC_S",
 )
+WORKER: Final = ("WORKER_HOST", "WORKER_PORT", "VERIFY_INTERVAL_S")
 KNOWN: Final = frozenset(
     PREFIX + name
-    for name in (*PLAIN, *OPERATOR, *SECRETS, *(f"{secret}_FILE" for secret in SECRETS))
+    for name in (*PLAIN, *OPERATOR, *WORKER, *SECRETS, *(f"{secret}_FILE" for secret in SECRETS))
 )
 # Kubernetes puts these into every pod beside a Service called `fluxpay` (or `fluxpay-…`), unless
 # the pod says enableServiceLinks: false. Nobody wrote them, so they are no typo.
@@ -101,7 +104,9 @@ class Settings:
     allow_http: bool = False
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     idempotency_ttl_s: int = 86_400
+    log_format: str = "json"
     log_level: str = "INFO"
+    log_requests: float = 0.01
     commit_batch_max: int = 32
     commit_writers: int = 1
     database_pool_max: int = 8
@@ -143,7 +148,9 @@ class Settings:
             allow_http=variables.switch("ALLOW_HTTP"),
             trusted_proxies=variables.networks("TRUSTED_PROXIES"),
             idempotency_ttl_s=variables.number("IDEMPOTENCY_TTL_S", 86_400, at_most=2_592_000),
+            log_format=variables.log_format(),
             log_level=variables.log_level(),
+            log_requests=variables.ratio("LOG_REQUESTS", 0.01),
             commit_batch_max=variables.number("COMMIT_BATCH_MAX", 32, at_most=500),
             commit_writers=variables.number("COMMIT_WRITERS", 1, at_most=16),
             database_pool_max=variables.number("DATABASE_POOL_MAX", 8, at_most=1_000),
@@ -177,6 +184,7 @@ class OperatorSettings:
     operator_port: int = 8082
     operator_workers: int = 8
     operator_resync_s: int = 300
+    log_format: str = "json"
     log_level: str = "INFO"
     shutdown_timeout_s: int = 10
 
@@ -212,6 +220,7 @@ class OperatorSettings:
             operator_resync_s=variables.number(
                 "OPERATOR_RESYNC_S", 300, at_least=10, at_most=86_400
             ),
+            log_format=variables.log_format(),
             log_level=variables.log_level(),
             shutdown_timeout_s=variables.number("SHUTDOWN_TIMEOUT_S", 10, at_most=300),
         )
@@ -219,9 +228,19 @@ class OperatorSettings:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """What the worker can be told from outside; it needs no Redis, no port and no token."""
+    """What the worker can be told from outside; it needs no Redis and no token.
+
+    Args:
+        worker_host: Where its probes and metrics answer.
+        verify_interval_s: From the end of one proof of the books to the next, among all workers;
+            0 proves nothing.
+    """
 
     database_url: str = field(repr=False)
+    worker_host: str = "0.0.0.0"  # noqa: S104 - the kubelet probes from outside
+    worker_port: int = 8083
+    verify_interval_s: int = 3600
+    log_format: str = "json"
     log_level: str = "INFO"
     shutdown_timeout_s: int = 10
 
@@ -235,17 +254,14 @@ class WorkerSettings:
         variables = Variables(environ)
         return WorkerSettings(
             database_url=variables.required_url("DATABASE_URL", check_database_url),
+            worker_host=variables.text("WORKER_HOST", "0.0.0.0"),  # noqa: S104 - as above
+            worker_port=variables.number("WORKER_PORT", 8083, at_most=PORT_MAX, at_least=0),
+            verify_interval_s=variables.number(
+                "VERIFY_INTERVAL_S", 3600, at_least=0, at_most=604_800
+            ),
+            log_format=variables.log_format(),
             log_level=variables.log_level(),
             shutdown_timeout_s=variables.number("SHUTDOWN_TIMEOUT_S", 10, at_most=300),
-        )
-
-    @staticmethod
-    def of(settings: Settings) -> "WorkerSettings":
-        """Give a worker that runs inside the service the service's own."""
-        return WorkerSettings(
-            database_url=settings.database_url,
-            log_level=settings.log_level,
-            shutdown_timeout_s=settings.shutdown_timeout_s,
         )
 
 

@@ -8,7 +8,7 @@ Must not know what a payment means, nor how it is committed.
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from time import time_ns
+from time import perf_counter, time_ns
 from typing import NamedTuple
 
 from opentelemetry.trace import SpanKind
@@ -46,10 +46,18 @@ class Commits:
         return None if recording is None else Mark(recording, posting.payment.id)
 
     def begun(self, marks: Sequence[Mark | None]) -> Callable[[Exception | None], None]:
-        """Count a commit; trace it if any of its payments is."""
+        """Measure a commit; trace it if any of its payments is."""
         self._metrics.batch_committed(len(marks))
+        started_s = perf_counter()
         sampled = [mark for mark in marks if mark is not None]
-        return self._traced(sampled, len(marks)) if sampled else _untraced
+        trace = self._traced(sampled, len(marks)) if sampled else None
+
+        def ended(error: Exception | None) -> None:
+            self._metrics.commit_took(perf_counter() - started_s)
+            if trace is not None:
+                trace(error)
+
+        return ended
 
     def _traced(self, marks: Sequence[Mark], size: int) -> Callable[[Exception | None], None]:
         ids, started_ns = new_ids(), time_ns()
@@ -75,10 +83,6 @@ class Commits:
                 )
 
         return ended
-
-
-def _untraced(error: Exception | None) -> None:
-    """Leave a commit untold."""
 
 
 @lru_cache(maxsize=64)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_RECORD: Final = PROCESS.effect_answered
+_ANSWERED: Final = PROCESS.effect_answered
+_FAILED: Final = PROCESS.effect_failed
 
 
 async def drive(step: Step[T], world: "World") -> T:
@@ -34,16 +35,18 @@ async def drive(step: Step[T], world: "World") -> T:
             try:
                 answer = await world.perform(effect)
             except Exception as error:  # noqa: BLE001 - the step decides what it can answer to
+                _FAILED(type(effect), perf_counter() - started_s, error)
                 if recording is not None:
                     _note(recording, effect, world, started_s, error)
                 effect = step.throw(error)
             except BaseException as error:
-                # The request was given up: what it waited for is what the span has to tell.
+                # The request was given up: what it waited for is what has to be told.
+                _FAILED(type(effect), perf_counter() - started_s, error)
                 if recording is not None:
                     _note(recording, effect, world, started_s, error)
                 raise
             else:
-                _RECORD(type(effect), perf_counter() - started_s)
+                _ANSWERED(type(effect), perf_counter() - started_s, answer)
                 if recording is not None:
                     failure = answer if type(answer) is Unavailable else None
                     _note(recording, effect, world, started_s, failure)

@@ -8,7 +8,6 @@ Must not know what the routes do.
 """
 
 import gc
-import logging
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from fluxpay.observability import logs
 from fluxpay.observability.spans import recording
 from fluxpay.observability.trace_settings import TraceSettings
 from fluxpay.settings import Settings
@@ -26,14 +26,14 @@ from fluxpay.web.context import Drain
 from fluxpay.web.health import Health
 from fluxpay.web.listener import Address, Listener, bind, release, url_of
 from fluxpay.web.protocol import Terms
+from fluxpay.web.request_lines import RequestLines
 from fluxpay.web.route import Route
 from fluxpay.web.routes import ADMIN_ROUTES, API_ROUTES
 from fluxpay.web.rules import load_rules
 from fluxpay.web.telemetry import PROCESS
 from fluxpay.web.world import World
 
-_LOG: Final = logging.getLogger("fluxpay.web")
-_LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
+_LOG: Final = logs.logger("fluxpay.web")
 _ADMIN_DRAIN_S: Final = 1
 _GC_THRESHOLDS: Final = (50_000, 20, 50)
 
@@ -67,13 +67,13 @@ async def serve(
         StoreUnavailable: The database cannot be reached.
         SchemaBehind: `fluxpay migrate` has to run first.
     """
-    logging.basicConfig(level=settings.log_level, format=_LOG_FORMAT)
+    logs.set_up(settings.log_level, settings.log_format)
     with termination() as told:
         async with running(settings, traces=traces, share_port=share_port) as listening:
             _spare_the_collector()
             on_ready(listening)
             await told.wait()
-            _LOG.info("draining: no new connections, %s s at most", settings.shutdown_timeout_s)
+            _LOG.info("draining", at_most_s=settings.shutdown_timeout_s)
         _LOG.info("stopped")
 
 
@@ -95,6 +95,7 @@ async def running(
         patience_s=settings.request_timeout_s,
         drain=drain,
         metrics=PROCESS,
+        lines=RequestLines(settings.log_requests),
     )
     async with AsyncExitStack() as stack:
         # The admin port first: it is never shared, so a second service with the same settings
@@ -108,15 +109,21 @@ async def running(
         world = await World.open(
             settings,
             watch=partial(Commits, PROCESS),
-            on_degraded=lambda lost: PROCESS.degraded("redis", is_degraded=lost),
+            on_degraded=_tell_of_redis,
+            on_pipeline=PROCESS.pipeline_sent,
+            on_key_looked_up=PROCESS.key_looked_up,
         )
         stack.push_async_callback(world.close)
+        PROCESS.stores.watch(world)
+        stack.callback(PROCESS.stores.forget, world)
+        stack.enter_context(PROCESS.loop_lag.measured())
         parts = Parts(settings, world, rules, PROCESS, Health(world, drain))
         admin_app, api_app = build_admin(parts, admin_routes), build_api(parts, api_routes)
         admin = await Listener.start(admin_app, admin_sockets, terms=terms, tls=tls)
         stack.push_async_callback(admin.close)
         api = await Listener.start(api_app, api_sockets, terms=terms, tls=tls)
         stack.push_async_callback(api.close)
+        PROCESS.measure_requests(lambda: api.answering)
         try:
             yield Listening(
                 api_url=url_of(api_sockets, is_tls=tls is not None),
@@ -126,6 +133,13 @@ async def running(
             drain.has_begun = True
             await api.drain(timeout_s=settings.shutdown_timeout_s)
             await admin.drain(timeout_s=_ADMIN_DRAIN_S)
+
+
+def _tell_of_redis(is_gone: bool) -> None:  # noqa: FBT001 - the breaker tells a change by itself
+    if is_gone:
+        _LOG.warning("redis_lost")
+    else:
+        _LOG.info("redis_found")
 
 
 def _spare_the_collector() -> None:

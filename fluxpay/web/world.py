@@ -30,9 +30,10 @@ from fluxpay.stores.writer import PaymentWriter
 from fluxpay.web.origins import MEMORY, Origin, origins
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Mapping
 
-    from fluxpay.core.effects import AnyEffect, Effect
+    from fluxpay.core.credentials import Credential
+    from fluxpay.core.effects import AnyEffect, Effect, FindApiKey
     from fluxpay.settings import Settings
     from fluxpay.stores.peers import Peer
     from fluxpay.stores.pool import Pool
@@ -52,6 +53,8 @@ class World:
         *,
         watch: Callable[[Callable[[], Peer]], CommitWatch] = lambda _: UNWATCHED,
         on_degraded: Callable[[bool], None] = lambda _: None,
+        on_pipeline: Callable[[int], None] = lambda _: None,
+        on_key_looked_up: Callable[[float, BaseException | None], None] = lambda *_: None,
     ) -> None:
         # What a request may take as a whole bounds what one statement of it may take.
         limits = SessionLimits(statement_timeout_s=settings.request_timeout_s / 2)
@@ -60,27 +63,30 @@ class World:
         self._readers: Pool = database.pool(max_size=settings.database_pool_max)
         self._committers: Pool = database.pool(max_size=settings.commit_writers)
         looking_on = watch(lambda: database.peer)
-        self._writer = PaymentWriter(
+        self.pools: Mapping[str, Pool] = {"reader": self._readers, "writer": self._committers}
+        self.writer = PaymentWriter(
             self._committers,
             batch_max=settings.commit_batch_max,
             writers_max=settings.commit_writers,
             watch=looking_on,
         )
-        self._redis = _pipeline(settings, on_degraded)
+        self.redis = _pipeline(settings, on_degraded, on_pipeline)
         self._postgres = database.peer
-        self._origins = origins(postgres=self._postgres, redis=self._redis.peer)
+        self._origins = origins(postgres=self._postgres, redis=self.redis.peer)
         payments, tenants = Payments(self._readers), Tenants(self._readers)
         books = Books(self._readers)
         transfers = Transfers(self._readers)
-        counters, local = Counters(self._redis), LocalCounters(_now_ms)
+        counters, local = Counters(self.redis), LocalCounters(_now_ms)
         replies = ReplyCache(
-            self._redis,
+            self.redis,
             ttl_s=settings.idempotency_ttl_s,
             generation=lambda: database.identity,
         )
-        self._keys = KeyCache(tenants.find_api_key, monotonic_s=time.monotonic)
+        self.keys = KeyCache(
+            _timed(tenants.find_api_key, on_key_looked_up), monotonic_s=time.monotonic
+        )
         self._answers: dict[type[Effect[Any]], Callable[[Any], Coroutine[Any, Any, Any]]] = {
-            effects.FindApiKey: self._keys.find,
+            effects.FindApiKey: self.keys.find,
             effects.CountRequest: counters.count_request,
             effects.CountRequestLocally: _at_once(local.count_request),
             effects.CountVelocity: counters.count_velocity,
@@ -91,7 +97,7 @@ class World:
             ),
             effects.FindRecord: payments.find_record,
             effects.RecordReply: payments.record_reply,
-            effects.PostPayment: lambda effect: self._writer.post(effect.posting),
+            effects.PostPayment: lambda effect: self.writer.post(effect.posting),
             effects.PostBatch: BatchWriter(self._readers, watch=looking_on).post,
             effects.ChangePayment: PaymentChanges(self._readers).change,
             effects.PostTransfer: transfers.post,
@@ -123,6 +129,8 @@ class World:
         *,
         watch: Callable[[Callable[[], Peer]], CommitWatch] = lambda _: UNWATCHED,
         on_degraded: Callable[[bool], None] = lambda _: None,
+        on_pipeline: Callable[[int], None] = lambda _: None,
+        on_key_looked_up: Callable[[float, BaseException | None], None] = lambda *_: None,
     ) -> World:
         """Connect to Postgres and check its schema. Redis may be missing: it comes when it comes.
 
@@ -130,12 +138,21 @@ class World:
             settings: Where the stores are, and how far they may be used.
             watch: Makes who looks on while payments are committed; told how to ask where.
             on_degraded: Told True when Redis is given up, False when it answers again.
+            on_pipeline: Told the size of each pipeline of commands to Redis.
+            on_key_looked_up: Told how long Postgres took to find a key, in seconds, and what
+                went wrong if anything did.
 
         Raises:
             StoreUnavailable: Postgres cannot be reached.
             SchemaBehind: `fluxpay migrate` has to run first.
         """
-        world = cls(settings, watch=watch, on_degraded=on_degraded)
+        world = cls(
+            settings,
+            watch=watch,
+            on_degraded=on_degraded,
+            on_pipeline=on_pipeline,
+            on_key_looked_up=on_key_looked_up,
+        )
         try:
             await require_schema(world._readers)
             await world._committers.warm(settings.commit_writers)
@@ -143,6 +160,11 @@ class World:
             await world.close()
             raise
         return world
+
+    @property
+    def is_database_gone(self) -> bool:
+        """Whether the last attempt to reach Postgres failed."""
+        return any(pool.is_cut_off for pool in self.pools.values())
 
     def perform(self, effect: Effect[R]) -> Coroutine[Any, Any, R]:
         """Answer one effect.
@@ -155,12 +177,12 @@ class World:
     def origin(self, effect: Effect[Any]) -> Origin:
         """Say where the answer came from; asked by whoever has just got it, before it waits."""
         kind = type(effect)
-        if kind is effects.FindApiKey and self._keys.was_hit:
+        if kind is effects.FindApiKey and self.keys.was_hit:
             return MEMORY
         if self._database.peer is not self._postgres:
             # Another host of the URL has taken over.
             self._postgres = self._database.peer
-            self._origins = origins(postgres=self._postgres, redis=self._redis.peer)
+            self._origins = origins(postgres=self._postgres, redis=self.redis.peer)
         return self._origins[kind]
 
     async def check(self) -> dict[str, bool]:
@@ -170,9 +192,9 @@ class World:
 
     async def close(self) -> None:
         """Commit what is queued, then let go of everything."""
-        await self._writer.close()
+        await self.writer.close()
         await asyncio.gather(self._committers.close(), self._readers.close())
-        await self._redis.close()
+        await self.redis.close()
 
     def _changing(
         self, write: Callable[[Any], Coroutine[Any, Any, Any]]
@@ -184,7 +206,7 @@ class World:
                 return await write(effect)
             finally:
                 # Also after a failure: the outcome may be unknown.
-                self._keys.clear()
+                self.keys.clear()
 
         return written
 
@@ -201,17 +223,40 @@ class World:
         return True, True
 
     async def _ping(self) -> bool:
-        return await self._redis.ping()
+        return await self.redis.ping()
 
 
-def _pipeline(settings: Settings, on_degraded: Callable[[bool], None]) -> TurnPipeline:
+def _pipeline(
+    settings: Settings, on_degraded: Callable[[bool], None], on_sent: Callable[[int], None]
+) -> TurnPipeline:
     redis = connect(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
     if settings.commit_batch_max > 1:
-        return TurnPipeline(redis, on_change=on_degraded)
+        return TurnPipeline(redis, on_change=on_degraded, on_sent=on_sent)
     # Who switches batching off, to see what it is worth, means that of Redis commands as well.
     return TurnPipeline(
-        redis, on_change=on_degraded, commands_max=1, in_flight_max=_ALONE_IN_FLIGHT_MAX
+        redis,
+        on_change=on_degraded,
+        on_sent=on_sent,
+        commands_max=1,
+        in_flight_max=_ALONE_IN_FLIGHT_MAX,
     )
+
+
+def _timed(
+    find: Callable[[FindApiKey], Coroutine[Any, Any, Credential | None]],
+    on_done: Callable[[float, BaseException | None], None],
+) -> Callable[[FindApiKey], Coroutine[Any, Any, Credential | None]]:
+    async def found(effect: FindApiKey) -> Credential | None:
+        begun_s, failed = time.perf_counter(), None
+        try:
+            return await find(effect)
+        except BaseException as error:
+            failed = error
+            raise
+        finally:
+            on_done(time.perf_counter() - begun_s, failed)
+
+    return found
 
 
 def _at_once(answer: Callable[[Any], Any]) -> Callable[[Any], Coroutine[Any, Any, Any]]:

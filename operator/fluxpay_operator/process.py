@@ -7,16 +7,16 @@ Must not know what a turn does.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from kubernetes.aio.client.api_client import ApiClient
 
+from fluxpay.observability import errors, logs
 from fluxpay.observability.spans import recording
 from fluxpay.settings import BadSetting
 from fluxpay.termination import listen
-from fluxpay_operator import logs, probes, watching
+from fluxpay_operator import probes, watching
 from fluxpay_operator.admin_client import AdminClient
 from fluxpay_operator.kube import (
     Kube,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from fluxpay.observability.trace_settings import TraceSettings
     from fluxpay.settings import OperatorSettings
 
-_LOG: Final = logging.getLogger("fluxpay.operator")
+_LOG: Final = logs.logger("fluxpay.operator")
 _LOOK_AGAIN_S: Final = 4.0
 _GREETINGS_AT_ONCE: Final = 4
 
@@ -58,7 +58,7 @@ async def run(
 
     Raises: BadSetting when no cluster or no namespace for the Lease can be found.
     """
-    logs.set_up(settings.log_level)
+    logs.set_up(settings.log_level, settings.log_format)
     lease_namespace = settings.operator_lease_namespace or pod_namespace()
     if lease_namespace is None:
         raise BadSetting(
@@ -136,9 +136,9 @@ class _Operator:
                 found = [await self._kube.list_tenants(one) for one in namespaces]
                 if all(one is not None for one in found):
                     return
-                _LOG.warning("the cluster does not know tenants.fluxpay.io: apply its definition")
+                _LOG.warning("definition_missing", resource="tenants.fluxpay.io")
             except (KubeUnavailable, KubeRefused) as error:
-                _LOG.warning("tenants cannot be read yet: %s", error)
+                _LOG.warning("tenants_unreadable", error=errors.told(error))
             # Nothing has died: it is what we wait for that is not there.
             self._hearing.heard_all()
             self._leadership.tried_s = asyncio.get_running_loop().time()
@@ -181,7 +181,7 @@ class _Operator:
                             await self._reconciler.greet(key)
                         except Exception:  # noqa: BLE001
                             # A greeting that fails must not end the turns of all tenants.
-                            _LOG.exception("the greeting of %s failed", key)
+                            _LOG.exception("greeting_failed", **key.members)
 
                 def begin(key: Key) -> None:
                     tasks.create_task(greet(key))
