@@ -27,6 +27,7 @@ from fluxpay.embedded.lock import DirectoryLock
 from fluxpay.embedded.postgres import EmbeddedPostgres
 from fluxpay.embedded.process import EmbeddedFailed
 from fluxpay.embedded.valkey import EmbeddedValkey
+from fluxpay.observability.trace_settings import TraceSettings
 from fluxpay.settings import BadSetting, Settings, WorkerSettings, database_urls, tokens_in
 from fluxpay.stores.migrations import migrate
 from fluxpay.web.server import Listening, serve
@@ -83,6 +84,7 @@ def run(options: DevOptions, environ: Mapping[str, str]) -> None:
     """
     # Refused before anything is started.
     given = database_urls(environ)
+    traces = TraceSettings.from_environment(environ, service="fluxpay")
     with ExitStack() as stack:
         _stop_on_signals(stack)
         directory = _own_folder(options.directory)
@@ -105,19 +107,20 @@ def run(options: DevOptions, environ: Mapping[str, str]) -> None:
             await _greet(listening, settings, servers, directory)
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(settings, worker_settings, greet))
+            runner.run(_serve(settings, worker_settings, traces, greet))
         _say("Stopping")
 
 
 async def _serve(
     settings: Settings,
     worker_settings: WorkerSettings,
+    traces: TraceSettings | None,
     greet: Callable[[Listening], Awaitable[None]],
 ) -> None:
     listening: asyncio.Future[Listening] = asyncio.get_running_loop().create_future()
     # A shared port would hand half the requests to another folder's service.
     serving = asyncio.ensure_future(
-        serve(settings, on_ready=listening.set_result, share_port=False)
+        serve(settings, traces=traces, on_ready=listening.set_result, share_port=False)
     )
     await _first_of(serving, listening)
     if not listening.done():

@@ -11,6 +11,8 @@ from typing import Final
 from fluxpay.observability import logs, probes
 from fluxpay.observability.exposition import LoopLag, exposition, new_registry
 from fluxpay.observability.instruments import Readings
+from fluxpay.observability.spans import recording
+from fluxpay.observability.trace_settings import TraceSettings
 from fluxpay.settings import WorkerSettings
 from fluxpay.stores.connection import SessionLimits
 from fluxpay.stores.database import Database, require_schema
@@ -44,11 +46,17 @@ _LOOKING_LIMITS: Final = SessionLimits(statement_timeout_s=5.0, lock_timeout_s=1
 _LOG: Final = logs.logger("fluxpay.worker")
 
 
-async def run(settings: WorkerSettings, *, on_ready: Callable[[str], None]) -> None:
+async def run(
+    settings: WorkerSettings,
+    *,
+    traces: TraceSettings | None = None,
+    on_ready: Callable[[str], None],
+) -> None:
     """Work until SIGTERM or SIGINT; a second signal ends the process at once.
 
     Args:
         settings: What it was told from outside.
+        traces: Where spans go; None keeps none.
         on_ready: Called once, when the database has answered and work begins; is told where the
             probes answer.
 
@@ -76,13 +84,14 @@ async def run(settings: WorkerSettings, *, on_ready: Callable[[str], None]) -> N
             port=settings.worker_port,
         )
         try:
-            await work(
-                settings,
-                stop=stop,
-                metrics=metrics,
-                vitals=vitals,
-                on_ready=lambda: on_ready(f"http://127.0.0.1:{port}"),
-            )
+            async with recording(traces):
+                await work(
+                    settings,
+                    stop=stop,
+                    metrics=metrics,
+                    vitals=vitals,
+                    on_ready=lambda: on_ready(f"http://127.0.0.1:{port}"),
+                )
         finally:
             await runner.cleanup()
         _LOG.info("stopped")
