@@ -11,6 +11,7 @@ from fluxpay.cli import _parser
 from fluxpay.core.limits import Quota, WindowCount, admits, decide
 from fluxpay.core.problems import PROBLEMS
 from fluxpay.observability.exposition import LoopLag, exposition, new_registry
+from fluxpay.observability.trace_settings import TraceSettings
 from fluxpay.proof import CHECKS
 from fluxpay.settings import (
     KNOWN,
@@ -49,6 +50,7 @@ BOOKS = read("docs/explanation/books.md")
 CONFIGURATION = read("docs/reference/configuration.md")
 PLAIN_ROWS = table(CONFIGURATION, "Listening") + table(CONFIGURATION, "Limits and tuning")
 OPERATOR_ROWS = table(CONFIGURATION, "Operator")
+TRACE_ROWS = table(CONFIGURATION, "Traces")
 WORKER_ROWS = table(CONFIGURATION, "Worker")
 BOUNDED_ROWS = [
     row for row in PLAIN_ROWS + OPERATOR_ROWS + WORKER_ROWS if row[2].startswith("from ")
@@ -59,6 +61,70 @@ def test_every_variable_is_documented_and_no_other() -> None:
     secrets = [code(cell) for row in table(CONFIGURATION, "Secrets") for cell in row[:2]]
     rows = PLAIN_ROWS + OPERATOR_ROWS + WORKER_ROWS
     assert sorted(KNOWN) == sorted([*secrets, *(code(row[0]) for row in rows)])
+
+
+class Noted(dict[str, str]):
+    """An environment that notes what it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            OTEL_EXPORTER_OTLP_ENDPOINT="http://c:1", OTEL_TRACES_SAMPLER="traceidratio"
+        )
+        self.asked: set[str] = set()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.asked.add(name)
+        return super().get(name, default)
+
+
+def test_every_variable_of_traces_is_documented_and_no_other() -> None:
+    environ = Noted()
+    TraceSettings.from_environment(environ, service="fluxpay-api")
+    documented = {code(row[0]) for row in TRACE_ROWS}
+    for_traces = {name for name in environ.asked if "OTLP_TRACES_" in name}
+    assert documented == environ.asked - for_traces
+    assert for_traces == {
+        name.replace("_OTLP_", "_OTLP_TRACES_") for name in documented if "_OTLP_" in name
+    }
+
+
+def test_documented_defaults_of_traces_are_the_defaults() -> None:
+    environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
+    settings = TraceSettings.from_environment(environ, service="fluxpay-api")
+    assert settings is not None
+    expected = {
+        "OTEL_EXPORTER_OTLP_TIMEOUT": settings.timeout_s,
+        "OTEL_EXPORTER_OTLP_COMPRESSION": settings.compression,
+        "OTEL_TRACES_SAMPLER": settings.sampler,
+        "OTEL_TRACES_SAMPLER_ARG": settings.ratio,
+        "OTEL_BSP_MAX_QUEUE_SIZE": settings.queue_max,
+        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": settings.batch_max,
+        "OTEL_BSP_SCHEDULE_DELAY": settings.delay_ms,
+    }
+    documented = {code(row[0]): code(row[1]) for row in TRACE_ROWS}
+    assert {name: str(value) for name, value in expected.items()} == {
+        name: documented[name] for name in expected
+    }
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in TRACE_ROWS if "from 1 to" in row[2]], ids=lambda row: code(row[0])
+)
+def test_documented_bounds_of_traces_are_the_bounds(row: list[str]) -> None:
+    least, most = (int(number) for number in re.findall(r"\d+", row[2]))
+    # Whichever is tried, the queue has room for a batch.
+    room = {"OTEL_BSP_MAX_QUEUE_SIZE": "1000000", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "1"}
+
+    def takes(value: int) -> bool:
+        try:
+            TraceSettings.from_environment({**room, code(row[0]): str(value)}, service="any")
+        except BadSetting:
+            return False
+        return True
+
+    assert [False, True, True, False] == [
+        takes(value) for value in (least - 1, least, most, most + 1)
+    ]
 
 
 def test_secrets_and_plain_settings_stand_in_their_tables() -> None:
