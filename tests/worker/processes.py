@@ -12,8 +12,14 @@ from tests.conftest import Database
 READY = "Working: expiring authorizations, sealing the ledger\n"
 
 
-async def start(database: Database, **variables: str) -> asyncio.subprocess.Process:
-    """Start a worker that is told nothing but its database, and wait until it says it works."""
+async def start(
+    database: Database, *, stderr: int | None = None, **variables: str
+) -> asyncio.subprocess.Process:
+    """Start a worker that is told nothing but its database, and wait until it says it works.
+
+    Args:
+        stderr: The descriptor that its log goes to; ours if none.
+    """
     clean = {name: text for name, text in os.environ.items() if not name.startswith("FLUXPAY_")}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -22,6 +28,7 @@ async def start(database: Database, **variables: str) -> asyncio.subprocess.Proc
         "worker",
         env={**clean, "FLUXPAY_DATABASE_URL": database.app_url, **variables},
         stdout=asyncio.subprocess.PIPE,
+        stderr=stderr,
     )
     assert process.stdout is not None
     line = (await process.stdout.readline()).decode()
@@ -31,10 +38,10 @@ async def start(database: Database, **variables: str) -> asyncio.subprocess.Proc
 
 @asynccontextmanager
 async def working(
-    database: Database, **variables: str
+    database: Database, *, stderr: int | None = None, **variables: str
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """A worker for the length of a block; killed if the block leaves it running."""
-    process = await start(database, **variables)
+    process = await start(database, stderr=stderr, **variables)
     try:
         yield process
     finally:
