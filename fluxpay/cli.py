@@ -74,7 +74,10 @@ def _parser() -> argparse.ArgumentParser:
     worker = commands.add_parser("worker", help="expire authorizations and seal the ledger")
     worker.set_defaults(command=_worker, interrupted=0)
 
-    health = commands.add_parser("health", help="ask the service here whether it is ready")
+    health = commands.add_parser("health", help="ask the process here whether it is ready")
+    health.add_argument(
+        "process", nargs="?", choices=("serve", "worker"), default="serve", help="which one"
+    )
     health.set_defaults(command=_health)
 
     operator = commands.add_parser("operator", help="turn Tenant resources into tenants and keys")
@@ -144,10 +147,12 @@ def _dev(options: argparse.Namespace) -> int:
 
 
 def _serve(_: argparse.Namespace) -> int:
+    from fluxpay.observability.trace_settings import TraceSettings
     from fluxpay.settings import Settings
 
     # Before the rest is imported: a bad value is told at once.
     settings = Settings.from_environment(os.environ)
+    traces = TraceSettings.from_environment(os.environ, service="fluxpay-api")
 
     import asyncio
 
@@ -159,15 +164,17 @@ def _serve(_: argparse.Namespace) -> int:
         print(f"API on {listening.api_url}, admin on {listening.admin_url}", flush=True)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(settings, on_ready=announce))
+        runner.run(serve(settings, traces=traces, on_ready=announce))
     return 0
 
 
 def _worker(_: argparse.Namespace) -> int:
+    from fluxpay.observability.trace_settings import TraceSettings
     from fluxpay.settings import WorkerSettings
 
     # Before the rest is imported: a bad value is told at once.
     settings = WorkerSettings.from_environment(os.environ)
+    traces = TraceSettings.from_environment(os.environ, service="fluxpay-worker")
 
     import asyncio
 
@@ -175,21 +182,24 @@ def _worker(_: argparse.Namespace) -> int:
 
     from fluxpay.worker.process import run
 
-    def announce() -> None:
-        print("Working: expiring authorizations, sealing the ledger", flush=True)
+    def announce(url: str) -> None:
+        work = "expiring authorizations, sealing the ledger, proving the books"
+        print(f"Working: {work}; probes on {url}", flush=True)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(run(settings, on_ready=announce))
+        runner.run(run(settings, traces=traces, on_ready=announce))
     return 0
 
 
-def _health(_: argparse.Namespace) -> int:
-    from fluxpay import probe
+def _health(options: argparse.Namespace) -> int:
+    from fluxpay.probe import Listener, NotReady, ask
 
+    is_worker = options.process == "worker"
+    listener_of = Listener.of_worker if is_worker else Listener.of_service
     try:
-        probe.ask(probe.Listener.from_environment(os.environ))
-    except probe.NotReady as error:
-        print(f"fluxpay: {error}; see the log of: fluxpay serve", file=sys.stderr)
+        ask(listener_of(os.environ))
+    except NotReady as error:
+        print(f"fluxpay: {error}; see the log of: fluxpay {options.process}", file=sys.stderr)
         return 1
     print("ready")
     return 0

@@ -15,6 +15,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from contextvars import Context
 from dataclasses import dataclass
 from importlib import resources
 from itertools import islice
@@ -45,6 +46,8 @@ IN_FLIGHT_MAX: Final = 2
 COMMANDS_MAX: Final = 512
 _QUEUE_MAX: Final = 10_000
 _PAUSE_S: Final = 1.0
+# A pipeline belongs to none of the requests whose commands it carries.
+_NOBODYS: Final = Context()
 
 # What the server, or the way to it, answers instead of doing as it is asked. A primary that became
 # a replica is one of them: the connection to it has to be replaced.
@@ -87,6 +90,7 @@ class TurnPipeline:
         client: Made by `connect`; its time limit holds for each pipeline as a whole, connecting
             included. It is closed with the pipeline.
         on_change: Told True when Redis is given up and False when it answers again.
+        on_sent: Told the number of commands of each pipeline.
         commands_max: The most commands of one pipeline.
         in_flight_max: The most pipelines on their way at once.
     """
@@ -96,11 +100,13 @@ class TurnPipeline:
         client: RedisClient,
         *,
         on_change: Callable[[bool], None] = lambda _: None,
+        on_sent: Callable[[int], None] = lambda _: None,
         commands_max: int = COMMANDS_MAX,
         in_flight_max: int = IN_FLIGHT_MAX,
     ) -> None:
         self._commands_max = commands_max
         self._in_flight_max = in_flight_max
+        self._on_sent = on_sent
         self._lines = lines_to(client.redis)
         self._timeout_s = client.timeout_s
         self._breaker = Breaker(pause_s=_PAUSE_S, on_change=on_change)
@@ -109,11 +115,17 @@ class TurnPipeline:
         self._flush_is_due = False
         self._closing = False
         self._lost = 0
+        self.peer: Final = client.peer
 
     @property
     def degraded(self) -> bool:
         """Whether Redis is given up; a command is needed to find out that it is back."""
         return self._breaker.is_open
+
+    @property
+    def waiting(self) -> int:
+        """Commands that no pipeline has taken yet."""
+        return len(self._queue)
 
     @property
     def lost(self) -> int:
@@ -190,7 +202,7 @@ class TurnPipeline:
         if self._flush_is_due or not self._queue or len(self._flights) >= self._in_flight_max:
             return
         self._flush_is_due = True
-        asyncio.get_running_loop().call_soon(self._flush)
+        asyncio.get_running_loop().call_soon(self._flush, context=_NOBODYS)
 
     def _flush(self) -> None:
         self._flush_is_due = False
@@ -198,6 +210,7 @@ class TurnPipeline:
             commands = list(islice(self._queue, self._commands_max))
             for _ in commands:
                 self._queue.popleft()
+            self._on_sent(len(commands))
             # While the breaker is open, the queue holds nothing but its probe.
             travel = self._travel(commands, probe=self._breaker.is_open)
             flight = asyncio.get_running_loop().create_task(travel)

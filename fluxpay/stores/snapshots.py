@@ -43,6 +43,10 @@ class Reader:
     def __init__(self, connection: extensions.connection) -> None:
         self._connection = connection
 
+    def cancel(self) -> None:
+        """End the statement under way, from any thread; whoever waits for it gets an error."""
+        self._connection.cancel()
+
     def tenants(self) -> Iterator[tuple[str, bool]]:
         """Each tenant that any row names, by id, and whether the tenant's own row is there."""
         after: str | None = None
@@ -120,6 +124,17 @@ def reading(url: str) -> Iterator[Reader]:
     if behind:
         message = f"the schema lacks {', '.join(behind)}"
         raise SchemaBehind(message)
+    with opened(url) as reader:
+        yield reader
+
+
+@contextmanager
+def opened(url: str) -> Iterator[Reader]:
+    """Open a session where the schema is known to be ours.
+
+    Raises:
+        psycopg2.Error: The database cannot be reached.
+    """
     with closing(psycopg2.connect(url, connect_timeout=_CONNECT_TIMEOUT_S)) as connection:
         connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
         yield Reader(connection)

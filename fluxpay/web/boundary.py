@@ -13,7 +13,7 @@ from aiohttp.typedefs import Handler
 from fluxpay.core.problems import Code, Refused
 from fluxpay.observability import errors, logs
 from fluxpay.stores.problems import SerializationLost, StatementTimedOut, StoreUnavailable
-from fluxpay.web.context import DEADLINE, FAULT, ROUTE
+from fluxpay.web.context import DEADLINE, FAULT, PROBES, ROUTE
 from fluxpay.web.deadlines import Deadlines
 from fluxpay.web.problems import from_http_exception, respond
 from fluxpay.web.route import Gate, Route
@@ -31,8 +31,13 @@ def boundary(*, timeout_s: float) -> Gate:
     deadlines = Deadlines(timeout_s=timeout_s)
 
     def before(route: Route, handler: Handler) -> Handler:
+        is_probe = route.path in PROBES
+
         async def contain(request: web.Request) -> web.StreamResponse:
-            trace_of(request)
+            trace = trace_of(request)
+            if is_probe:
+                # Asked every few seconds for ever: their spans would bury all others.
+                trace.forget()
             request[ROUTE] = route
             try:
                 with deadlines.limit() as deadline:

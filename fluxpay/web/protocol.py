@@ -20,12 +20,14 @@ from aiohttp.http_exceptions import BadHttpMethod, BadStatusLine, InvalidHeader,
 from aiohttp.web_protocol import RequestHandler
 
 from fluxpay.core.problems import Code, Refused
+from fluxpay.observability.spans import recorder
 from fluxpay.web.boundary import failure
 from fluxpay.web.context import ROUTE, Drain
 from fluxpay.web.forwarded import Networks
 from fluxpay.web.headers import dress
-from fluxpay.web.problems import from_http_exception, respond
+from fluxpay.web.problems import from_http_exception, refusal_of, respond
 from fluxpay.web.request_lines import RequestLines
+from fluxpay.web.request_spans import record_request
 from fluxpay.web.telemetry import UNMATCHED, Metrics
 from fluxpay.web.tracing import trace_of
 
@@ -33,6 +35,10 @@ KEEPALIVE_S: Final = 75
 # How long the unread rest of a refused body is still swallowed, so that the client, which may
 # read only after it has written, gets to see the refusal.
 LINGER_S: Final = 2
+
+_REFUSED_FROM: Final = 400
+_THROTTLED: Final = 429
+_FAILED_FROM: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,12 @@ class Wire(RequestHandler):
         self._unread_timer: asyncio.TimerHandle | None = None
 
     @property
+    def is_answering(self) -> bool:
+        """Whether a request is being answered."""
+        answering: bool = self._request_in_progress
+        return answering
+
+    @property
     def is_busy(self) -> bool:
         """Whether a request is being read, answered or waiting for its turn."""
         in_progress = self._request_in_progress or bool(self._messages)
@@ -123,7 +135,7 @@ class Wire(RequestHandler):
             terms = self._terms
             dress(answer, request, trusted=terms.trusted, last=terms.drain.has_begun)
         sent = await super().finish_response(request, answer, start_time)
-        self._count(request, answer)
+        self._tell(request, answer)
         return sent
 
     def handle_error(
@@ -144,15 +156,23 @@ class Wire(RequestHandler):
         response.headers[hdrs.CONNECTION] = "close"
         return response
 
-    def _count(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
-        route = request.get(ROUTE)
-        self._terms.metrics.answered(
+    def _tell(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
+        route, trace, status = request.get(ROUTE), trace_of(request), response.status
+        metrics = self._terms.metrics
+        metrics.answered(
             route=UNMATCHED if route is None else route.path,
             method=request.method,
-            status=response.status,
-            started_s=trace_of(request).started_s,
+            status=status,
+            started_s=trace.started_s,
+            exemplar=trace.trace_id if trace.is_sampled else None,
         )
+        if trace.tenant_id:
+            metrics.tenant_answered(trace.tenant_id, _result(response))
         self._terms.lines.answered(request, response)
+        to = None if trace.recording is None else recorder()
+        if to is not None:
+            path, trusted = "" if route is None else route.path, self._terms.trusted
+            record_request(to, trace, request, route=path, status=status, trusted=trusted)
 
     def _end_broken_body(self) -> None:
         """Tell whoever reads a body that the parser has given it up.
@@ -201,6 +221,20 @@ def _presentable(answer: object, request: web.BaseRequest) -> web.StreamResponse
     if isinstance(answer, web.StreamResponse):
         return answer
     return failure(TypeError("the handler returned no response"), request)
+
+
+def _result(response: web.StreamResponse) -> str:
+    """How a request ended, in the few words of the counter of tenants."""
+    status = response.status
+    if status < _REFUSED_FROM:
+        return "ok"
+    if status >= _FAILED_FROM:
+        return "failed"
+    if status == _THROTTLED:
+        return "throttled"
+    refused = refusal_of(response)
+    is_fraud = refused is not None and refused.code is Code.FRAUD_REJECTED
+    return "fraud_rejected" if is_fraud else "refused"
 
 
 def _explained(error: BaseException | None) -> str:

@@ -17,7 +17,7 @@ from aiohttp import web
 from fluxpay.observability import logs
 from fluxpay.web.context import FAULT, PROBES, ROUTE
 from fluxpay.web.problems import refusal_of
-from fluxpay.web.telemetry import UNMATCHED, method_label
+from fluxpay.web.telemetry import UNMATCHED, known_method
 from fluxpay.web.tracing import Trace, trace_of
 
 SLOW_S: Final = 1.0
@@ -69,7 +69,7 @@ def _tell(
     _LOG.log(
         _level(status),
         "request_answered",
-        method=method_label(request.method),
+        method=known_method(request.method),
         route=path,
         status=status,
         duration_ms=round(elapsed_s * 1000, 3),

@@ -12,12 +12,16 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from fluxpay.observability import logs
+from fluxpay.observability.spans import recording
+from fluxpay.observability.trace_settings import TraceSettings
 from fluxpay.settings import Settings
 from fluxpay.termination import termination
 from fluxpay.web.app import Parts, build_admin, build_api
+from fluxpay.web.commits import Commits
 from fluxpay.web.context import Drain
 from fluxpay.web.health import Health
 from fluxpay.web.listener import Address, Listener, bind, release, url_of
@@ -27,7 +31,7 @@ from fluxpay.web.route import Route
 from fluxpay.web.routes import ADMIN_ROUTES, API_ROUTES
 from fluxpay.web.rules import load_rules
 from fluxpay.web.telemetry import PROCESS
-from fluxpay.web.world import World
+from fluxpay.web.world import Told, World
 
 _LOG: Final = logs.logger("fluxpay.web")
 _ADMIN_DRAIN_S: Final = 1
@@ -43,12 +47,17 @@ class Listening:
 
 
 async def serve(
-    settings: Settings, *, on_ready: Callable[[Listening], None], share_port: bool = True
+    settings: Settings,
+    *,
+    traces: TraceSettings | None = None,
+    on_ready: Callable[[Listening], None],
+    share_port: bool = True,
 ) -> None:
     """Run the service until SIGTERM or SIGINT; a second signal ends the process at once.
 
     Args:
         settings: What it was told from outside.
+        traces: Where spans go; None keeps none.
         on_ready: Called once, when both ports answer.
         share_port: Whether several processes may listen on the API port and share its load.
 
@@ -60,7 +69,7 @@ async def serve(
     """
     logs.set_up(settings.log_level, settings.log_format)
     with termination() as told:
-        async with running(settings, share_port=share_port) as listening:
+        async with running(settings, traces=traces, share_port=share_port) as listening:
             _spare_the_collector()
             on_ready(listening)
             await told.wait()
@@ -72,6 +81,7 @@ async def serve(
 async def running(
     settings: Settings,
     *,
+    traces: TraceSettings | None = None,
     share_port: bool = False,
     api_routes: tuple[Route, ...] = API_ROUTES,
     admin_routes: tuple[Route, ...] = ADMIN_ROUTES,
@@ -94,18 +104,28 @@ async def running(
         stack.callback(release, admin_sockets)
         api_sockets = bind(Address(settings.host, settings.port, is_shared=share_port))
         stack.callback(release, api_sockets)
+        # Ended last of all but the sockets: what the last commit has to tell is sent as well.
+        await stack.enter_async_context(recording(traces))
         world = await World.open(
             settings,
-            on_batch=PROCESS.batch_committed,
-            on_degraded=lambda lost: PROCESS.degraded("redis", is_degraded=lost),
+            watch=partial(Commits, PROCESS),
+            told=Told(
+                degraded=_tell_of_redis,
+                pipeline=PROCESS.pipeline_sent,
+                key_looked_up=PROCESS.key_looked_up,
+            ),
         )
         stack.push_async_callback(world.close)
+        PROCESS.stores.watch(world)
+        stack.callback(PROCESS.stores.forget, world)
+        stack.enter_context(PROCESS.loop_lag.measured())
         parts = Parts(settings, world, rules, PROCESS, Health(world, drain))
         admin_app, api_app = build_admin(parts, admin_routes), build_api(parts, api_routes)
         admin = await Listener.start(admin_app, admin_sockets, terms=terms, tls=tls)
         stack.push_async_callback(admin.close)
         api = await Listener.start(api_app, api_sockets, terms=terms, tls=tls)
         stack.push_async_callback(api.close)
+        PROCESS.measure_requests(lambda: api.answering)
         try:
             yield Listening(
                 api_url=url_of(api_sockets, is_tls=tls is not None),
@@ -115,6 +135,13 @@ async def running(
             drain.has_begun = True
             await api.drain(timeout_s=settings.shutdown_timeout_s)
             await admin.drain(timeout_s=_ADMIN_DRAIN_S)
+
+
+def _tell_of_redis(is_gone: bool) -> None:  # noqa: FBT001 - the breaker tells a change by itself
+    if is_gone:
+        _LOG.warning("redis_lost")
+    else:
+        _LOG.info("redis_found")
 
 
 def _spare_the_collector() -> None:

@@ -10,6 +10,8 @@ traceback: whoever supervises the process starts a new one.
 import asyncio
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
 from typing import Final
 
 import psycopg2
@@ -27,14 +29,41 @@ TELL_EVERY_S: Final = 10.0
 _LOG: Final = logs.logger("fluxpay.worker")
 
 
-async def keep_doing(job: Job, *, stop: asyncio.Event) -> None:
-    """Do a job until told to stop; a round that has begun is ended first."""
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What became of one round.
+
+    Args:
+        job: The name of the job.
+        result: `done`, `idle` when there was nothing to do, or `failed`.
+        items: How much was done.
+    """
+
+    job: str
+    result: str
+    items: int
+    elapsed_s: float
+
+
+RESULTS: Final = ("done", "idle", "failed")
+
+
+async def keep_doing(
+    job: Job, *, stop: asyncio.Event, on_ended: Callable[[Ended], None] = lambda _: None
+) -> None:
+    """Do a job until told to stop; a round that has begun is ended first.
+
+    Args:
+        on_ended: Told of every round.
+    """
     tally = _Tally(job, monotonic_s=asyncio.get_running_loop().time)
     faults, pause_s = 0, 0.0
     while not await _is_set_within(stop, pause_s):
+        begun_s = perf_counter()
         try:
             done = await job.run()
         except (StoreError, psycopg2.Error) as error:
+            on_ended(Ended(job.name, "failed", 0, perf_counter() - begun_s))
             faults += 1
             pause_s = back_off_s(faults)
             _LOG.warning(
@@ -44,6 +73,8 @@ async def keep_doing(job: Job, *, stop: asyncio.Event) -> None:
                 error=errors.told(error),
             )
             continue
+        result = "done" if done.done else "idle"
+        on_ended(Ended(job.name, result, done.done, perf_counter() - begun_s))
         if faults:
             _LOG.info("job_recovered", job=job.name)
         faults = 0
@@ -88,7 +119,7 @@ class _Tally:
             self.tell()
 
     def tell(self) -> None:
-        if self._untold:
+        if self._untold and self._job.did:
             _LOG.info("job_done", job=self._job.name, did=self._job.did, count=self._untold)
             self._untold = 0
             self._quiet_until_s = self._monotonic_s() + TELL_EVERY_S

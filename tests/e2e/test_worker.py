@@ -107,7 +107,7 @@ def test_dev_says_so_and_stops_when_its_worker_dies(tmp_path: Path) -> None:
     program = f"""
 import fluxpay.cli, fluxpay.dev, json, sys
 
-async def work(settings, *, stop):
+async def work(settings, *, stop, metrics):
     raise KeyError("a bug")
 
 fluxpay.dev.work = work

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from fluxpay.embedded.postgres import EmbeddedPostgres
 from fluxpay.settings import WorkerSettings
@@ -16,9 +17,14 @@ from fluxpay.stores.pool import Pool
 from fluxpay.stores.problems import StoreError
 from fluxpay.worker.jobs import Expiry, Round
 from fluxpay.worker.process import work
+from fluxpay.worker.telemetry import Metrics
 from tests.conftest import Database, Lines
 from tests.faults.proxy import FaultProxy
 from tests.worker.books import assert_each_transfer_is_sealed_once, count, pay, rows, until
+
+
+def metrics() -> Metrics:
+    return Metrics(CollectorRegistry())
 
 
 @asynccontextmanager
@@ -26,7 +32,7 @@ async def working(url: str, *, shutdown_timeout_s: int = 10) -> AsyncIterator[No
     """A worker in this process, told to stop at the end of the block."""
     stop, ready = asyncio.Event(), asyncio.Event()
     settings = WorkerSettings(database_url=url, shutdown_timeout_s=shutdown_timeout_s)
-    task = asyncio.create_task(work(settings, stop=stop, on_ready=ready.set))
+    task = asyncio.create_task(work(settings, stop=stop, metrics=metrics(), on_ready=ready.set))
     async with asyncio.timeout(30):
         await ready.wait()
     try:
@@ -124,4 +130,4 @@ async def test_a_bug_in_one_job_ends_the_worker_with_it(
     settings = WorkerSettings(database_url=database.app_url)
     with pytest.raises(KeyError):
         async with asyncio.timeout(30):
-            await work(settings, stop=asyncio.Event())
+            await work(settings, stop=asyncio.Event(), metrics=metrics())
