@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import uuid
 
 import aiohttp
@@ -34,10 +35,15 @@ async def test_a_service_whose_log_nobody_reads_answers_all_and_tells_what_was_l
             url = f"{service.api_url}/v1/payments"
             async with session.post(url, json=body, headers=headers) as answer:
                 assert 201 == answer.status
+            async with session.get(f"{service.admin_url}/metrics") as page:
+                (counted,) = re.findall(
+                    r"^fluxpay_log_lines_dropped_total (\S+)$", await page.text(), re.MULTILINE
+                )
         log = asyncio.create_task(asyncio.to_thread(read_all, reading))
         assert 0 == await service.stop()
     lines = [json.loads(line) for line in (await log).splitlines()]
     lost = sum(line["lines"] for line in lines if line["event"] == "lines_dropped")
+    assert lost >= float(counted) > 0
     kept = [line["event"] for line in lines if line["event"] != "lines_dropped"]
     assert 0 < lost < REQUESTS
     assert 0 < kept.count("request_answered") < REQUESTS
