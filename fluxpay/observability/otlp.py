@@ -9,7 +9,6 @@ A collector that takes nothing is told of once a minute, by its address and the 
 Must not know what spans are about. Source: OpenTelemetry Protocol 1.10, "OTLP/HTTP".
 """
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
@@ -25,10 +24,11 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.trace import SpanContext, SpanKind
 
+from fluxpay.observability import logs
 from fluxpay.observability.ended_spans import SCOPE, Form, Span
 from fluxpay.observability.trace_settings import TraceSettings
 
-_LOG: Final = logging.getLogger("fluxpay.observability")
+_LOG: Final = logs.logger("fluxpay.observability")
 _TELL_EVERY_S: Final = 60.0
 _KINDS: Final = {
     SpanKind.INTERNAL: Message.SPAN_KIND_INTERNAL,
@@ -103,7 +103,7 @@ class Exporter(OTLPSpanExporter):
                 self._settle(left, is_exported=False)
             self._has_given_up = True
         if left:
-            _LOG.warning("%s spans had not left when the process ended, and are dropped", left)
+            _LOG.warning("spans_left_behind", spans=left)
 
     def _settle(self, count: int, *, is_exported: bool) -> None:
         self._settled += count
@@ -117,12 +117,12 @@ class Exporter(OTLPSpanExporter):
         if monotonic() >= self._told_s + _TELL_EVERY_S:
             self._told_s = monotonic()
             dropped = COUNTS.lost + COUNTS.refused
-            _LOG.warning("%s takes no spans: %s; %s dropped so far", self._place, reason, dropped)
+            _LOG.warning("spans_refused", collector=self._place, error=reason, dropped=dropped)
 
     def _tell_recovery(self) -> None:
         if self._is_refused:
             self._is_refused = False
-            _LOG.info("%s takes spans again", self._place)
+            _LOG.info("spans_taken_again", collector=self._place)
 
 
 _COMPRESSIONS: Final = {
