@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fluxpay.stores.connection import Connection, SessionLimits, connect
+from fluxpay.stores.patience import Patience, Watch
 from fluxpay.stores.problems import PoolExhausted, StoreUnavailable
 
 # A fleet started at one moment does not redial at one moment.
@@ -62,6 +63,7 @@ class Pool:
         self._limits = limits
         self._connect_timeout_s = connect_timeout_s
         self._acquire_timeout_s = acquire_timeout_s
+        self._watch = Watch(acquire_timeout_s)
         self._max_lifetime_s = max_lifetime_s
         self._on_connect = on_connect
         self._slots_free = max_size
@@ -145,7 +147,7 @@ class Pool:
         turn = asyncio.get_running_loop().create_future()
         self._waiters.append(turn)
         try:
-            async with asyncio.timeout(self._acquire_timeout_s):
+            with Patience(self._watch):
                 await turn
         except TimeoutError:
             self._forgo(turn)

@@ -31,7 +31,7 @@ from redis.exceptions import (
 )
 
 from fluxpay.stores.breaker import Breaker
-from fluxpay.stores.patience import Patience
+from fluxpay.stores.patience import Patience, Watch
 from fluxpay.stores.redis_client import RedisClient, connect
 from fluxpay.stores.redis_lines import Packed, Word, lines_to
 
@@ -103,6 +103,7 @@ class TurnPipeline:
         self._in_flight_max = in_flight_max
         self._lines = lines_to(client.redis)
         self._timeout_s = client.timeout_s
+        self._watch = Watch(client.timeout_s)
         self._breaker = Breaker(pause_s=_PAUSE_S, on_change=on_change)
         self._queue: deque[_Command] = deque()
         self._flights: set[asyncio.Task[None]] = set()
@@ -211,7 +212,7 @@ class TurnPipeline:
 
     async def _travel(self, commands: list[_Command], *, probe: bool) -> None:
         try:
-            with Patience(self._timeout_s):
+            with Patience(self._watch):
                 if probe:
                     # A connection that looks alive may lead nowhere, or to a former primary.
                     await self._lines.renew()
