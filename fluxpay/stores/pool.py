@@ -13,9 +13,10 @@ borrowers: whoever borrows sets with `SET LOCAL` and takes locks that end with t
 import asyncio
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Final
 
 from fluxpay.stores.connection import Connection, SessionLimits, connect
@@ -88,26 +89,32 @@ class Pool:
         """Borrowers whose turn has not come."""
         return len(self._waiters)
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
+    def connection(self) -> "Loan":
         """Lend a session for the block.
 
         Raises:
             PoolExhausted: the turn did not come within `acquire_timeout_s`.
             StoreUnavailable: no host answers, or the pool is closing.
         """
+        return Loan(self)
+
+    async def borrow(self) -> _Member:
+        """Wait for a turn and a session; whoever gets it must `give_back`. Raises: as above."""
         await self._take_slot()
-        member: _Member | None = None
         try:
             member = self._rested() or await self._dialled()
-            self._borrowed.add(member)
-            yield member.connection
+        except BaseException:
+            self._free_slot()
+            raise
+        self._borrowed.add(member)
+        return member
+
+    def give_back(self, member: _Member) -> None:
+        """End a loan, whatever became of the session."""
+        try:
+            self._put_to_rest(member)
         finally:
-            try:
-                if member is not None:
-                    self._give_back(member)
-            finally:
-                self._free_slot()
+            self._free_slot()
 
     async def warm(self, count: int) -> None:
         """Have `count` sessions at rest, so that the first requests need not dial."""
@@ -199,7 +206,7 @@ class Pool:
         share = 1 - _LIFETIME_JITTER * random.random()  # noqa: S311
         return _Member(connection, connection.opened_at + self._max_lifetime_s * share)
 
-    def _give_back(self, member: _Member) -> None:
+    def _put_to_rest(self, member: _Member) -> None:
         self._borrowed.discard(member)
         now = asyncio.get_running_loop().time()
         # The bottom of the stack is borrowed only under load, and would outlive its time unseen.
@@ -211,6 +218,29 @@ class Pool:
             connection.close()
         else:
             self._resting.append(member)
+
+
+class Loan:
+    """The loan of one session for one block; `Pool.connection` makes it."""
+
+    __slots__ = ("_member", "_pool")
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def __aenter__(self) -> Connection:
+        """Borrow."""
+        self._member = await self._pool.borrow()
+        return self._member.connection
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Give back."""
+        self._pool.give_back(self._member)
 
 
 def _closing() -> StoreUnavailable:
