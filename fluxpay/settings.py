@@ -72,9 +72,10 @@ OPERATOR: Final = (
     "OPERATOR_WORKERS",
     "OPERATOR_RESYNC_S",
 )
+WORKER: Final = ("WORKER_HOST", "WORKER_PORT", "VERIFY_INTERVAL_S")
 KNOWN: Final = frozenset(
     PREFIX + name
-    for name in (*PLAIN, *OPERATOR, *SECRETS, *(f"{secret}_FILE" for secret in SECRETS))
+    for name in (*PLAIN, *OPERATOR, *WORKER, *SECRETS, *(f"{secret}_FILE" for secret in SECRETS))
 )
 # Kubernetes puts these into every pod beside a Service called `fluxpay` (or `fluxpay-…`), unless
 # the pod says enableServiceLinks: false. Nobody wrote them, so they are no typo.
@@ -219,9 +220,18 @@ class OperatorSettings:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """What the worker can be told from outside; it needs no Redis, no port and no token."""
+    """What the worker can be told from outside; it needs no Redis and no token.
+
+    Args:
+        worker_host: Where its probes and metrics answer.
+        verify_interval_s: From the end of one proof of the books to the next, among all workers;
+            0 proves nothing.
+    """
 
     database_url: str = field(repr=False)
+    worker_host: str = "0.0.0.0"  # noqa: S104 - the kubelet probes from outside
+    worker_port: int = 8083
+    verify_interval_s: int = 3600
     log_level: str = "INFO"
     shutdown_timeout_s: int = 10
 
@@ -235,17 +245,13 @@ class WorkerSettings:
         variables = Variables(environ)
         return WorkerSettings(
             database_url=variables.required_url("DATABASE_URL", check_database_url),
+            worker_host=variables.text("WORKER_HOST", "0.0.0.0"),  # noqa: S104 - as above
+            worker_port=variables.number("WORKER_PORT", 8083, at_most=PORT_MAX, at_least=0),
+            verify_interval_s=variables.number(
+                "VERIFY_INTERVAL_S", 3600, at_least=0, at_most=604_800
+            ),
             log_level=variables.log_level(),
             shutdown_timeout_s=variables.number("SHUTDOWN_TIMEOUT_S", 10, at_most=300),
-        )
-
-    @staticmethod
-    def of(settings: Settings) -> "WorkerSettings":
-        """Give a worker that runs inside the service the service's own."""
-        return WorkerSettings(
-            database_url=settings.database_url,
-            log_level=settings.log_level,
-            shutdown_timeout_s=settings.shutdown_timeout_s,
         )
 
 

@@ -1,37 +1,27 @@
 """`fluxpay verify`: proves the books of every tenant, and tells where they do not hold.
 
-Knows which checks there are, how a verdict looks, and how to show progress. Must not know the
-rules (`core.audit`, `core.audit_payments`) nor any SQL (`stores.audit`).
-
-Each tenant is read as of one moment, so it can run beside a service that is writing. Memory does
-not grow with the books: rows are streamed, and of each check only the first findings are kept.
+Knows whose books are to be proven, how a verdict looks, and how to show progress. Must not know
+how books are proven (`proof`).
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from itertools import chain
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
-from fluxpay.core import audit, audit_payments
-from fluxpay.core.audit import Finding, Head
-from fluxpay.stores.audit import Books
-from fluxpay.stores.snapshots import UNREADABLE, reading
+from fluxpay.core.audit import Head
+from fluxpay.proof import Verified, prove
+from fluxpay.stores.snapshots import reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
     from typing import TextIO
 
-    from fluxpay.stores.snapshots import Reader, Snapshot
+    from fluxpay.stores.snapshots import Reader
 
-FINDINGS_SHOWN_MAX: Final = 100
-"""Of each check and tenant; the rest is counted."""
-_ROWS_A_SIGN: Final = 5_000
 _TABLE_LINE: Final = "{:<30}  {:<10}  {:>12}  {:>8}\n"
-
-T = TypeVar("T")
 
 
 class UnknownTenant(Exception):
@@ -40,25 +30,6 @@ class UnknownTenant(Exception):
 
 class UnreadableHeads(Exception):
     """The file is not what `fluxpay verify --json` prints."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a check found: how many rows it read, how many drifted, and the first of those."""
-
-    check: str
-    rows: int
-    drift: int
-    shown: tuple[Finding, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Verified:
-    """A tenant after all its checks, and its last seal: keep a copy of that elsewhere."""
-
-    tenant_id: str
-    head: Head | None
-    outcomes: tuple[Outcome, ...]
 
 
 class Progress:
@@ -73,39 +44,6 @@ class Progress:
         if self._is_shown:
             self._stream.write(f"\r\x1b[K{text}")
             self._stream.flush()
-
-
-class Seen:
-    """Counts the rows that pass, and shows a sign of life every few thousand."""
-
-    def __init__(self, label: str, progress: Progress) -> None:
-        self.rows = 0
-        self._label = label
-        self._progress = progress
-
-    def __call__(self, rows: Iterable[T]) -> Iterator[T]:
-        """The same rows."""
-        for row in rows:
-            if self.rows % _ROWS_A_SIGN == 0:
-                self._progress.show(f"{self._label}: {self.rows:,} rows")
-            self.rows += 1
-            yield row
-
-
-CHECKS: Final[Mapping[str, Callable[[Books, Seen], Iterable[Finding]]]] = {
-    "chain": lambda books, seen: audit.check_chain(seen(books.links())),
-    "statements": lambda books, seen: chain(
-        # A side that no line shows needs no rule: the join that finds it is the finding.
-        audit.check_statements(seen(books.entries())),
-        books.untold_sides(),
-    ),
-    "balances": lambda books, seen: audit.check_balances(seen(books.balances())),
-    "transfers": lambda books, seen: audit_payments.check_transfers(seen(books.transfers())),
-    "payments": lambda books, seen: audit_payments.check_payments(seen(books.payments())),
-    "refunds": lambda books, seen: audit_payments.check_refunds(seen(books.refunds())),
-    "records": lambda books, seen: audit_payments.check_records(seen(books.records())),
-    "events": lambda books, seen: audit_payments.check_events(seen(books.events())),
-}
 
 
 def verify(
@@ -131,7 +69,8 @@ def verify(
     with reading(url) as reader:
         for one, has_row in _tenants(reader, tenant_id, expected):
             seal = expected.get(one)
-            yield _verify_tenant(reader, one, has_row=has_row, expected=seal, progress=progress)
+            yield prove(reader, one, has_row=has_row, expected=seal, show=progress.show)
+            progress.show("")
 
 
 def report(verified: Iterable[Verified], out: TextIO, *, as_json: bool) -> bool:
@@ -176,48 +115,6 @@ def _tenants(
         yield one, False
 
 
-def _verify_tenant(
-    reader: Reader, tenant_id: str, *, has_row: bool, expected: Head | None, progress: Progress
-) -> Verified:
-    with reader.snapshot(tenant_id) as snapshot:
-        books, outcomes = Books(snapshot), list[Outcome]()
-        for check in CHECKS:
-            seen = Seen(f"{tenant_id} {check}", progress)
-            findings = _attempted(snapshot, books, check=check, seen=seen)
-            if check == "chain":
-                findings = chain(_tenant_faults(tenant_id, has_row=has_row), findings)
-                if expected is not None:
-                    noted = audit.check_head(expected, books.digest_of(expected.seq))
-                    findings = chain(noted, findings)
-            outcomes.append(_outcome(check, findings, seen))
-        head = books.head()
-    progress.show("")
-    return Verified(tenant_id, head, tuple(outcomes))
-
-
-def _attempted(snapshot: Snapshot, books: Books, *, check: str, seen: Seen) -> Iterator[Finding]:
-    try:
-        with snapshot.attempt():
-            yield from CHECKS[check](books, seen)
-    except UNREADABLE as error:
-        # An edited value may be one that cannot even be read. That is a finding, and no end.
-        yield Finding(check, "?", f"cannot be read to the end: {' '.join(str(error).split())}")
-
-
-def _tenant_faults(tenant_id: str, *, has_row: bool) -> Iterator[Finding]:
-    if not has_row:
-        yield Finding("tenants", tenant_id, "is missing, though there are books of it")
-
-
-def _outcome(check: str, findings: Iterable[Finding], seen: Seen) -> Outcome:
-    drift, shown = 0, list[Finding]()
-    for finding in findings:
-        drift += 1
-        if drift <= FINDINGS_SHOWN_MAX:
-            shown.append(finding)
-    return Outcome(check, seen.rows, drift, tuple(shown))
-
-
 @dataclass(slots=True)
 class _Sum:
     """What the verdict counts."""
@@ -230,12 +127,11 @@ class _Sum:
 
     def add(self, verified: Verified) -> None:
         rows = {outcome.check: outcome.rows for outcome in verified.outcomes}
-        drift = sum(outcome.drift for outcome in verified.outcomes)
         self.tenants += 1
         self.payments += rows["payments"]
         self.transfers += rows["transfers"]
-        self.drift += drift
-        self.drifted_tenants += drift > 0
+        self.drift += verified.drift
+        self.drifted_tenants += verified.drift > 0
 
     def verdict(self) -> str:
         counted = f"{self.tenants} tenants, {self.payments} payments, {self.transfers} transfers"

@@ -44,6 +44,13 @@ class KeyCache:
         self._entries: OrderedDict[str, tuple[float, Credential]] = OrderedDict()
         self._asking: dict[str, asyncio.Task[Credential | None]] = {}
         self._epoch = 0
+        self.hits = 0
+        self.misses = 0
+
+    @property
+    def entries(self) -> int:
+        """Keys that are remembered, those included that are too old to be used."""
+        return len(self._entries)
 
     async def find(self, effect: FindApiKey) -> Credential | None:
         """Answer from memory, or ask and remember.
@@ -55,7 +62,9 @@ class KeyCache:
         entry = self._entries.get(effect.digest)
         if entry is not None and entry[0] > self._monotonic_s():
             self._entries.move_to_end(effect.digest)
+            self.hits += 1
             return entry[1]
+        self.misses += 1
         task = self._asking.get(effect.digest)
         if task is None:
             task = asyncio.get_running_loop().create_task(self._ask(effect))

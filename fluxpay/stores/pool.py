@@ -58,7 +58,11 @@ class Pool:
         if max_size < 1:
             raise ValueError("a pool needs room for one connection")
         self._dsn = dsn
-        self._max_size = max_size
+        self.max_size: Final = max_size
+        self.timeouts = 0
+        """How many borrowers gave up waiting for their turn."""
+        self.is_cut_off = False
+        """Whether the last dial found nobody; the next one that finds somebody ends it."""
         self._limits = limits
         self._connect_timeout_s = connect_timeout_s
         self._acquire_timeout_s = acquire_timeout_s
@@ -74,12 +78,17 @@ class Pool:
     @property
     def size(self) -> int:
         """Sessions that are borrowed, resting or being dialled."""
-        return self._max_size - self._slots_free + len(self._resting)
+        return self.used + len(self._resting)
 
     @property
     def idle(self) -> int:
         """Sessions at rest."""
         return len(self._resting)
+
+    @property
+    def used(self) -> int:
+        """Sessions that are borrowed or being dialled."""
+        return self.max_size - self._slots_free
 
     @property
     def waiting(self) -> int:
@@ -110,7 +119,7 @@ class Pool:
     async def warm(self, count: int) -> None:
         """Have `count` sessions at rest, so that the first requests need not dial."""
         async with AsyncExitStack() as borrowed:
-            for _ in range(min(count, self._max_size)):
+            for _ in range(min(count, self.max_size)):
                 await borrowed.enter_async_context(self.connection())
 
     async def close(self, *, timeout_s: float = 5.0) -> None:
@@ -126,7 +135,7 @@ class Pool:
                 turn.set_exception(_closing())
         while self._resting:
             self._resting.pop().connection.close()
-        if self._slots_free == self._max_size:
+        if self._slots_free == self.max_size:
             return
         try:
             async with asyncio.timeout(timeout_s):
@@ -149,8 +158,9 @@ class Pool:
                 await turn
         except TimeoutError:
             self._forgo(turn)
+            self.timeouts += 1
             raise PoolExhausted(
-                f"all {self._max_size} connections stayed busy for {self._acquire_timeout_s:g} s"
+                f"all {self.max_size} connections stayed busy for {self._acquire_timeout_s:g} s"
             ) from None
         except asyncio.CancelledError:
             self._forgo(turn)
@@ -170,7 +180,7 @@ class Pool:
                 turn.set_result(None)
                 return
         self._slots_free += 1
-        if self._closing and self._slots_free == self._max_size:
+        if self._closing and self._slots_free == self.max_size:
             self._emptied.set()
 
     def _rested(self) -> _Member | None:
@@ -184,9 +194,14 @@ class Pool:
         return None
 
     async def _dialled(self) -> _Member:
-        connection = await connect(
-            self._dsn, limits=self._limits, connect_timeout_s=self._connect_timeout_s
-        )
+        try:
+            connection = await connect(
+                self._dsn, limits=self._limits, connect_timeout_s=self._connect_timeout_s
+            )
+        except StoreUnavailable:
+            self.is_cut_off = True
+            raise
+        self.is_cut_off = False
         try:
             if self._on_connect is not None:
                 await self._on_connect(connection)

@@ -87,6 +87,7 @@ class TurnPipeline:
         client: Made by `connect`; its time limit holds for each pipeline as a whole, connecting
             included. It is closed with the pipeline.
         on_change: Told True when Redis is given up and False when it answers again.
+        on_sent: Told the number of commands of each pipeline.
         commands_max: The most commands of one pipeline.
         in_flight_max: The most pipelines on their way at once.
     """
@@ -96,11 +97,13 @@ class TurnPipeline:
         client: RedisClient,
         *,
         on_change: Callable[[bool], None] = lambda _: None,
+        on_sent: Callable[[int], None] = lambda _: None,
         commands_max: int = COMMANDS_MAX,
         in_flight_max: int = IN_FLIGHT_MAX,
     ) -> None:
         self._commands_max = commands_max
         self._in_flight_max = in_flight_max
+        self._on_sent = on_sent
         self._lines = lines_to(client.redis)
         self._timeout_s = client.timeout_s
         self._breaker = Breaker(pause_s=_PAUSE_S, on_change=on_change)
@@ -114,6 +117,11 @@ class TurnPipeline:
     def degraded(self) -> bool:
         """Whether Redis is given up; a command is needed to find out that it is back."""
         return self._breaker.is_open
+
+    @property
+    def waiting(self) -> int:
+        """Commands that no pipeline has taken yet."""
+        return len(self._queue)
 
     @property
     def lost(self) -> int:
@@ -198,6 +206,7 @@ class TurnPipeline:
             commands = list(islice(self._queue, self._commands_max))
             for _ in commands:
                 self._queue.popleft()
+            self._on_sent(len(commands))
             # While the breaker is open, the queue holds nothing but its probe.
             travel = self._travel(commands, probe=self._breaker.is_open)
             flight = asyncio.get_running_loop().create_task(travel)

@@ -43,6 +43,10 @@ class Reader:
     def __init__(self, connection: extensions.connection) -> None:
         self._connection = connection
 
+    def cancel(self) -> None:
+        """End the statement under way, from any thread; whoever waits for it gets an error."""
+        self._connection.cancel()
+
     def tenants(self) -> Iterator[tuple[str, bool]]:
         """Each tenant that any row names, by id, and whether the tenant's own row is there."""
         after: str | None = None

@@ -70,6 +70,11 @@ class PaymentWriter:
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake_up: asyncio.Handle | None = None
 
+    @property
+    def waiting(self) -> int:
+        """Payments that no commit has taken yet."""
+        return len(self._queue)
+
     async def post(self, posting: Posting) -> Answer:
         """Commit one payment, together with whatever else is waiting.
 

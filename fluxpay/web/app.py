@@ -48,6 +48,8 @@ class Parts:
 def build_api(parts: Parts, routes: Iterable[Route]) -> web.Application:
     """Make the application of the API port."""
     settings, world, metrics = parts.settings, parts.world, parts.metrics
+    for rule in parts.rules:
+        metrics.expect_rule(rule.name)
     gates = [
         payment_outcomes(metrics),
         authentication(world, settings.trusted_proxies),

@@ -17,6 +17,7 @@ from fluxpay.web.driver import drive
 from fluxpay.web.forwarded import Networks, client_address
 from fluxpay.web.problems import respond
 from fluxpay.web.route import Gate, Route
+from fluxpay.web.tracing import trace_of
 
 if TYPE_CHECKING:
     from fluxpay.web.world import World
@@ -50,6 +51,8 @@ def authentication(world: "World", trusted: Networks) -> Gate:
             if isinstance(principal, Refused):
                 return respond(principal, request)
             request[PRINCIPAL] = principal
+            trace = trace_of(request)
+            trace.tenant_id, trace.key_id = principal.tenant.id, principal.key_id
             return await handler(request)
 
         return authenticate

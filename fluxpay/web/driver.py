@@ -5,6 +5,7 @@ place where effects are measured; it decides nothing. The core's side of the con
 `fluxpay.core.effects`.
 """
 
+import asyncio
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_RECORD: Final = PROCESS.effect_answered
+_ANSWERED: Final = PROCESS.effect_answered
+_FAILED: Final = PROCESS.effect_failed
 
 
 async def drive(step: Step[T], world: "World") -> T:
@@ -32,9 +34,14 @@ async def drive(step: Step[T], world: "World") -> T:
             try:
                 answer = await world.perform(effect)
             except Exception as error:  # noqa: BLE001 - the step decides what it can answer to
+                _FAILED(type(effect), perf_counter() - started_s, error)
                 effect = step.throw(error)
+            except asyncio.CancelledError as error:
+                # A request that ran out of time spent it on this.
+                _FAILED(type(effect), perf_counter() - started_s, error)
+                raise
             else:
-                _RECORD(type(effect), perf_counter() - started_s)
+                _ANSWERED(type(effect), perf_counter() - started_s, answer)
                 effect = step.send(answer)
     except StopIteration as decided:
         decision: T = decided.value

@@ -125,6 +125,11 @@ class Listener:
         ]
         return cls(runner, servers, sockets, is_tls=tls is not None)
 
+    @property
+    def answering(self) -> int:
+        """How many requests are being answered."""
+        return sum(one.is_answering for one in self._connections())
+
     async def drain(self, *, timeout_s: float) -> None:
         """Accept no more, answer what got through, and let the idle connections go."""
         await self._stop_accepting()

@@ -24,7 +24,7 @@ from fluxpay.web.boundary import failure
 from fluxpay.web.context import ROUTE, Drain
 from fluxpay.web.forwarded import Networks
 from fluxpay.web.headers import dress
-from fluxpay.web.problems import from_http_exception, respond
+from fluxpay.web.problems import from_http_exception, refusal_of, respond
 from fluxpay.web.telemetry import UNMATCHED, Metrics
 from fluxpay.web.tracing import trace_of
 
@@ -32,6 +32,10 @@ KEEPALIVE_S: Final = 75
 # How long the unread rest of a refused body is still swallowed, so that the client, which may
 # read only after it has written, gets to see the refusal.
 LINGER_S: Final = 2
+
+_REFUSED_FROM: Final = 400
+_THROTTLED: Final = 429
+_FAILED_FROM: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,12 @@ class Wire(RequestHandler):
         self._terms = terms
         self._head_timer: asyncio.TimerHandle | None = None
         self._unread_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether a request is being answered."""
+        answering: bool = self._request_in_progress
+        return answering
 
     @property
     def is_busy(self) -> bool:
@@ -143,13 +153,16 @@ class Wire(RequestHandler):
         return response
 
     def _count(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
-        route = request.get(ROUTE)
-        self._terms.metrics.answered(
+        route, trace, metrics = request.get(ROUTE), trace_of(request), self._terms.metrics
+        metrics.answered(
             route=UNMATCHED if route is None else route.path,
             method=request.method,
             status=response.status,
-            started_s=trace_of(request).started_s,
+            started_s=trace.started_s,
+            exemplar=trace.trace_id if trace.is_sampled else None,
         )
+        if trace.tenant_id:
+            metrics.tenant_answered(trace.tenant_id, _result(response))
 
     def _end_broken_body(self) -> None:
         """Tell whoever reads a body that the parser has given it up.
@@ -198,6 +211,20 @@ def _presentable(answer: object, request: web.BaseRequest) -> web.StreamResponse
     if isinstance(answer, web.StreamResponse):
         return answer
     return failure(TypeError("the handler returned no response"), request)
+
+
+def _result(response: web.StreamResponse) -> str:
+    """How a request ended, in the few words of the counter of tenants."""
+    status = response.status
+    if status < _REFUSED_FROM:
+        return "ok"
+    if status >= _FAILED_FROM:
+        return "failed"
+    if status == _THROTTLED:
+        return "throttled"
+    refused = refusal_of(response)
+    is_fraud = refused is not None and refused.code is Code.FRAUD_REJECTED
+    return "fraud_rejected" if is_fraud else "refused"
 
 
 def _explained(error: BaseException | None) -> str:

@@ -27,6 +27,8 @@ def rate_limit(world: "World", metrics: Metrics) -> Gate:
         if route.scope is None:
             return handler
 
+        metrics.expect_limits(route.path)
+
         async def limit(request: web.Request) -> web.StreamResponse:
             tenant = request[PRINCIPAL].tenant
             quotas = quotas_for(tenant.spec.rate_limits, method=route.method, route=route.path)

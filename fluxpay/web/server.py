@@ -96,15 +96,21 @@ async def running(
         world = await World.open(
             settings,
             on_batch=PROCESS.batch_committed,
-            on_degraded=lambda lost: PROCESS.degraded("redis", is_degraded=lost),
+            on_degraded=_tell_of_redis,
+            on_pipeline=PROCESS.pipeline_sent,
+            on_key_looked_up=PROCESS.key_looked_up,
         )
         stack.push_async_callback(world.close)
+        PROCESS.stores.watch(world)
+        stack.callback(PROCESS.stores.forget, world)
+        stack.enter_context(PROCESS.loop_lag.measured())
         parts = Parts(settings, world, rules, PROCESS, Health(world, drain))
         admin_app, api_app = build_admin(parts, admin_routes), build_api(parts, api_routes)
         admin = await Listener.start(admin_app, admin_sockets, terms=terms, tls=tls)
         stack.push_async_callback(admin.close)
         api = await Listener.start(api_app, api_sockets, terms=terms, tls=tls)
         stack.push_async_callback(api.close)
+        PROCESS.measure_requests(lambda: api.answering)
         try:
             yield Listening(
                 api_url=url_of(api_sockets, is_tls=tls is not None),
@@ -114,6 +120,13 @@ async def running(
             drain.has_begun = True
             await api.drain(timeout_s=settings.shutdown_timeout_s)
             await admin.drain(timeout_s=_ADMIN_DRAIN_S)
+
+
+def _tell_of_redis(is_gone: bool) -> None:  # noqa: FBT001 - the breaker tells a change by itself
+    if is_gone:
+        _LOG.warning("Redis does not answer: each process counts for itself, replays ask Postgres")
+    else:
+        _LOG.info("Redis answers again")
 
 
 def _spare_the_collector() -> None:

@@ -1,66 +1,143 @@
 """What this process counts about itself, for Prometheus to fetch.
 
 Knows names, labels and buckets. Labels are bounded by construction: route templates, methods
-of the standard, currencies of ISO 4217, rule names; never a tenant, never what a client sent.
+of the standard, currencies of ISO 4217, rule names; never what a client sent. Tenants are told
+apart in one counter alone, and there only so many of them.
 
-Must not know what anything measured is for. Source: OpenTelemetry semantic conventions for the
-name of the request histogram.
+Must not know what anything measured is for. Source: OpenTelemetry semantic conventions 1.37 for the
+names of requests, database operations and connections.
 """
 
-import platform
+from __future__ import annotations
+
 from time import perf_counter
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
-from prometheus_client import (
-    CollectorRegistry,
-    Gauge,
-    PlatformCollector,
-    ProcessCollector,
-)
-from prometheus_client.exposition import choose_encoder
-
-from fluxpay import __version__
+from fluxpay.core.effects import Unavailable
 from fluxpay.core.money import EXPONENTS
-from fluxpay.web.instruments import Counts, Distribution
+from fluxpay.observability.bounded_counts import BoundedCounts
+from fluxpay.observability.exposition import LoopLag, exposition, new_registry
+from fluxpay.observability.instruments import Counts, Distribution, Readings
+from fluxpay.web.operations import POSTGRES, REDIS_ERROR, SYSTEM_OF, error_type
+from fluxpay.web.store_telemetry import StoreReadings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from fluxpay.core.effects import Effect
 
 UNMATCHED: Final = "unmatched"
 OTHER: Final = "_OTHER"
 UNKNOWN_CURRENCY: Final = "unknown"
+TENANTS_MAX: Final = 200
+"""How many tenants the one metric that names them tells apart."""
+TENANT_RESULTS: Final = ("ok", "throttled", "fraud_rejected", "refused", "failed")
+CLAIM_RESULTS: Final = (
+    "new",
+    "replayed_cache",
+    "replayed_database",
+    "mismatch",
+    "expired",
+    "in_flight",
+)
 
+_TENANT_SILENCE_S_MAX: Final = 3600.0
 _METHODS: Final = frozenset(
     {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}
 )
-_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-_BATCH_SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+# 0.3 is what an answer may take by the objective: without a bound there it could not be measured.
+_REQUESTS_S: Final = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
+_OPERATIONS_S: Final = (0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
+_SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
 class Metrics:
     """All instruments of one process, in a registry of their own."""
 
     def __init__(self) -> None:
-        registry = self.registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
-        PlatformCollector(registry=registry)
-        self._effects = Distribution(
-            registry,
-            "fluxpay_effect_duration_seconds",
-            "How long the world took to answer an effect of the core.",
-            labels=["effect"],
-            bounds=(0.0001, 0.00025, 0.0005, *_SECONDS),
-        )
+        registry = self.registry = new_registry()
+        self.loop_lag = LoopLag(registry)
+        self.stores = StoreReadings(registry)
+        self._answering: Callable[[], int] = lambda: 0
+        self._spans: Callable[[], Mapping[str, int]] = dict
+        self._register_requests()
+        self._register_operations()
+        self._register_payments()
+
+    def _register_requests(self) -> None:
+        registry = self.registry
         self._requests = Distribution(
             registry,
             "http_server_request_duration_seconds",
             "From a request's head to the last byte of its answer.",
             labels=["http_route", "http_request_method", "http_response_status_code"],
-            bounds=_SECONDS,
+            bounds=_REQUESTS_S,
+        )
+        Readings(
+            registry,
+            "http_server_active_requests",
+            "Requests on the API port that are being answered.",
+            read=lambda: {(): self._answering()},
+        )
+        self._tenants = BoundedCounts(
+            registry,
+            "fluxpay_tenant_requests",
+            "Requests of a tenant on the API port, by how they ended.",
+            labels=("tenant_id", "result"),
+            results=TENANT_RESULTS,
+            owners_max=TENANTS_MAX,
+            silence_s_max=_TENANT_SILENCE_S_MAX,
+        )
+        self._rate_limited = Counts(
+            registry, "fluxpay_rate_limited", "Requests over a quota.", ["route"]
+        )
+        Readings(
+            registry,
+            "fluxpay_spans",
+            "Spans that were recorded, by what became of them.",
+            ["result"],
+            read=lambda: {
+                (result,): self._spans().get(result, 0) for result in ("exported", "dropped")
+            },
+            is_counter=True,
+        )
+
+    def _register_operations(self) -> None:
+        registry = self.registry
+        # One tuple for each effect, so that a request makes none.
+        self._labels_of = {
+            effect: (system, effect.__name__, "") for effect, system in SYSTEM_OF.items()
+        }
+        self._operations = Distribution(
+            registry,
+            "db_client_operation_duration_seconds",
+            "How long a database took to answer an effect of the core.",
+            labels=["db_system_name", "db_operation_name", "error_type"],
+            bounds=_OPERATIONS_S,
         )
         self._batch_size = Distribution(
             registry,
             "fluxpay_commit_batch_size",
             "How many payments one commit took.",
-            bounds=_BATCH_SIZES,
+            bounds=_SIZES,
         )
+        self._commits = Distribution(
+            registry,
+            "fluxpay_commit_duration_seconds",
+            "How long a commit of payments took, repeats after a lost reply included.",
+            bounds=_OPERATIONS_S,
+        )
+        self._pipeline_size = Distribution(
+            registry,
+            "fluxpay_redis_pipeline_size",
+            "How many commands travelled to Redis together.",
+            bounds=_SIZES,
+        )
+
+    def _register_payments(self) -> None:
+        registry = self.registry
         self._payments = Counts(
             registry,
             "fluxpay_payments",
@@ -68,32 +145,53 @@ class Metrics:
             ["outcome", "currency"],
         )
         self._idempotency = Counts(
-            registry, "fluxpay_idempotency", "Claims, by what came of them.", ["result"]
-        )
-        self._rate_limited = Counts(
-            registry, "fluxpay_rate_limited", "Requests over a quota.", ["route"]
+            registry,
+            "fluxpay_idempotency",
+            "Claims, by what came of them.",
+            ["result"],
+            known=[(result,) for result in CLAIM_RESULTS],
         )
         self._fraud = Counts(
             registry, "fluxpay_fraud_rejections", "Payments that a fraud rule rejected.", ["rule"]
         )
-        self._degraded = Gauge(
-            "fluxpay_degraded",
-            "1 while a dependency is gone and something stands in for it.",
-            ["dependency"],
-            registry=registry,
-        )
-        # A dashboard needs the 0 as much as the 1.
-        self.degraded("redis", is_degraded=False)
-        _state_build(registry)
 
-    def answered(self, *, route: str, method: str, status: int, started_s: float) -> None:
-        """Count one request, by the template of its route."""
+    def answered(
+        self, *, route: str, method: str, status: int, started_s: float, exemplar: str | None
+    ) -> None:
+        """Count one request, by the template of its route.
+
+        Args:
+            exemplar: The id of its trace, if spans of that are recorded.
+        """
         labels = (route, method if method in _METHODS else OTHER, str(status))
-        self._requests.observe(labels, perf_counter() - started_s)
+        self._requests.observe(labels, perf_counter() - started_s, exemplar)
 
-    def effect_answered(self, effect: type[object], elapsed_s: float) -> None:
-        """Count one effect of the core."""
-        self._effects.observe((effect.__name__,), elapsed_s)
+    def tenant_answered(self, tenant_id: str, result: str) -> None:
+        """Count one request of a tenant."""
+        self._tenants.count(tenant_id, result)
+
+    def effect_answered(
+        self, effect: type[Effect[Any]], elapsed_s: float, answer: object = None
+    ) -> None:
+        """Count one effect of the core; that a database is not there may be an answer."""
+        labels = self._labels_of.get(effect)
+        if labels is not None:
+            if type(answer) is Unavailable:
+                labels = (*labels[:2], REDIS_ERROR)
+            self._operations.observe(labels, elapsed_s)
+
+    def effect_failed(
+        self, effect: type[Effect[Any]], elapsed_s: float, error: BaseException
+    ) -> None:
+        """Count one effect that the world could not answer."""
+        labels = self._labels_of.get(effect)
+        if labels is not None:
+            self._operations.observe((*labels[:2], error_type(error)), elapsed_s)
+
+    def key_looked_up(self, elapsed_s: float, error: BaseException | None) -> None:
+        """Count one look-up of a key that memory could not answer."""
+        failed = "" if error is None else error_type(error)
+        self._operations.observe((POSTGRES, "FindApiKey", failed), elapsed_s)
 
     def payment_ended(self, outcome: str, currency: object) -> None:
         """Count one request for a payment; the currency is whatever the client wrote."""
@@ -104,9 +202,17 @@ class Metrics:
         """Count one idempotency claim."""
         self._idempotency.count(result)
 
+    def expect_limits(self, route: str) -> None:
+        """Show this route as one that was never over a quota, as long as that is so."""
+        self._rate_limited.expect(route)
+
     def rate_limited(self, route: str) -> None:
         """Count one throttled request."""
         self._rate_limited.count(route)
+
+    def expect_rule(self, rule: str) -> None:
+        """Show this rule as one that rejected nothing, as long as that is so."""
+        self._fraud.expect(rule)
 
     def fraud_rejected(self, rule: str) -> None:
         """Count one payment that this rule rejected."""
@@ -116,24 +222,25 @@ class Metrics:
         """Count one commit of so many payments."""
         self._batch_size.observe((), size)
 
-    def degraded(self, dependency: str, *, is_degraded: bool) -> None:
-        """Say whether a dependency is gone."""
-        self._degraded.labels(dependency).set(1 if is_degraded else 0)
+    def commit_took(self, elapsed_s: float) -> None:
+        """Count one commit by its time."""
+        self._commits.observe((), elapsed_s)
+
+    def pipeline_sent(self, size: int) -> None:
+        """Count one pipeline of so many commands."""
+        self._pipeline_size.observe((), size)
+
+    def measure_requests(self, answering: Callable[[], int]) -> None:
+        """Ask this for the number of requests that are being answered."""
+        self._answering = answering
+
+    def measure_spans(self, ended: Callable[[], Mapping[str, int]]) -> None:
+        """Ask this for the spans that were `exported` and those that were `dropped`, so far."""
+        self._spans = ended
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """Write everything down: the text and its content type, OpenMetrics where asked for."""
-        encode, content_type = choose_encoder(accept)
-        return encode(self.registry), content_type
-
-
-def _state_build(registry: CollectorRegistry) -> None:
-    build = Gauge(
-        "fluxpay_build_info",
-        "1, labelled with what is running.",
-        ["version", "python_version"],
-        registry=registry,
-    )
-    build.labels(__version__, platform.python_version()).set(1)
+        return exposition(self.registry, accept)
 
 
 PROCESS: Final = Metrics()

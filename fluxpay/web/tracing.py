@@ -5,13 +5,16 @@ trace can be laid side by side. Source: W3C Trace Context, level 1.
 """
 
 import re
+from dataclasses import dataclass
 from time import perf_counter
-from typing import Final, NamedTuple
+from typing import Final
 
 from aiohttp import web
 from opentelemetry import trace
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from fluxpay.observability.current import CURRENT
 
 _IDS: Final = RandomIdGenerator()
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
@@ -20,7 +23,8 @@ _REQUEST_ID_HEADER: Final = "X-Request-Id"
 _TRACEPARENT_HEADER: Final = "traceparent"
 
 
-class Trace(NamedTuple):
+@dataclass(slots=True)
+class Trace:
     """Who this request is, and since when it is here.
 
     Args:
@@ -28,6 +32,8 @@ class Trace(NamedTuple):
         span_id: 16 lower-case hex digits; ours.
         is_sampled: Whether the client asked for this trace to be recorded.
         started_s: A reading of the performance counter.
+        tenant_id: Whose key it came with; empty until that is known.
+        key_id: The key it came with; empty until that is known.
     """
 
     trace_id: str
@@ -35,6 +41,8 @@ class Trace(NamedTuple):
     request_id: str
     is_sampled: bool
     started_s: float
+    tenant_id: str = ""
+    key_id: str = ""
 
     @property
     def traceparent(self) -> str:
@@ -52,6 +60,8 @@ def trace_of(request: web.BaseRequest) -> Trace:
         return request[TRACE]
     except KeyError:
         made = request[TRACE] = _begin(request)
+        # The task of a connection serves one request after another: each sets itself.
+        CURRENT.set(made)
         return made
 
 

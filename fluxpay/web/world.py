@@ -28,9 +28,10 @@ from fluxpay.stores.transfers import Transfers
 from fluxpay.stores.writer import PaymentWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Mapping
 
-    from fluxpay.core.effects import AnyEffect, Effect
+    from fluxpay.core.credentials import Credential
+    from fluxpay.core.effects import AnyEffect, Effect, FindApiKey
     from fluxpay.settings import Settings
     from fluxpay.stores.pool import Pool
 
@@ -49,6 +50,8 @@ class World:
         *,
         on_batch: Callable[[int], None] = lambda _: None,
         on_degraded: Callable[[bool], None] = lambda _: None,
+        on_pipeline: Callable[[int], None] = lambda _: None,
+        on_key_looked_up: Callable[[float, BaseException | None], None] = lambda *_: None,
     ) -> None:
         # What a request may take as a whole bounds what one statement of it may take.
         limits = SessionLimits(statement_timeout_s=settings.request_timeout_s / 2)
@@ -56,25 +59,28 @@ class World:
         # Reads and commits borrow from different pools, so that neither can starve the other.
         self._readers: Pool = database.pool(max_size=settings.database_pool_max)
         self._committers: Pool = database.pool(max_size=settings.commit_writers)
-        self._writer = PaymentWriter(
+        self.pools: Mapping[str, Pool] = {"reader": self._readers, "writer": self._committers}
+        self.writer = PaymentWriter(
             self._committers,
             batch_max=settings.commit_batch_max,
             writers_max=settings.commit_writers,
             on_batch=on_batch,
         )
-        self._redis = _pipeline(settings, on_degraded)
+        self.redis = _pipeline(settings, on_degraded, on_pipeline)
         payments, tenants = Payments(self._readers), Tenants(self._readers)
         books = Books(self._readers)
         transfers = Transfers(self._readers)
-        counters, local = Counters(self._redis), LocalCounters(_now_ms)
+        counters, local = Counters(self.redis), LocalCounters(_now_ms)
         replies = ReplyCache(
-            self._redis,
+            self.redis,
             ttl_s=settings.idempotency_ttl_s,
             generation=lambda: database.identity,
         )
-        self._keys = KeyCache(tenants.find_api_key, monotonic_s=time.monotonic)
+        self.keys = KeyCache(
+            _timed(tenants.find_api_key, on_key_looked_up), monotonic_s=time.monotonic
+        )
         self._answers: dict[type[Effect[Any]], Callable[[Any], Coroutine[Any, Any, Any]]] = {
-            effects.FindApiKey: self._keys.find,
+            effects.FindApiKey: self.keys.find,
             effects.CountRequest: counters.count_request,
             effects.CountRequestLocally: _at_once(local.count_request),
             effects.CountVelocity: counters.count_velocity,
@@ -85,7 +91,7 @@ class World:
             ),
             effects.FindRecord: payments.find_record,
             effects.RecordReply: payments.record_reply,
-            effects.PostPayment: lambda effect: self._writer.post(effect.posting),
+            effects.PostPayment: lambda effect: self.writer.post(effect.posting),
             effects.PostBatch: BatchWriter(self._readers, on_batch=on_batch).post,
             effects.ChangePayment: PaymentChanges(self._readers).change,
             effects.PostTransfer: transfers.post,
@@ -117,6 +123,8 @@ class World:
         *,
         on_batch: Callable[[int], None] = lambda _: None,
         on_degraded: Callable[[bool], None] = lambda _: None,
+        on_pipeline: Callable[[int], None] = lambda _: None,
+        on_key_looked_up: Callable[[float, BaseException | None], None] = lambda *_: None,
     ) -> World:
         """Connect to Postgres and check its schema. Redis may be missing: it comes when it comes.
 
@@ -124,12 +132,21 @@ class World:
             settings: Where the stores are, and how far they may be used.
             on_batch: Told the size of each batch of payments that is committed.
             on_degraded: Told True when Redis is given up, False when it answers again.
+            on_pipeline: Told the size of each pipeline of commands to Redis.
+            on_key_looked_up: Told how long Postgres took to find a key, in seconds, and what
+                went wrong if anything did.
 
         Raises:
             StoreUnavailable: Postgres cannot be reached.
             SchemaBehind: `fluxpay migrate` has to run first.
         """
-        world = cls(settings, on_batch=on_batch, on_degraded=on_degraded)
+        world = cls(
+            settings,
+            on_batch=on_batch,
+            on_degraded=on_degraded,
+            on_pipeline=on_pipeline,
+            on_key_looked_up=on_key_looked_up,
+        )
         try:
             await require_schema(world._readers)
             await world._committers.warm(settings.commit_writers)
@@ -137,6 +154,11 @@ class World:
             await world.close()
             raise
         return world
+
+    @property
+    def is_database_gone(self) -> bool:
+        """Whether the last attempt to reach Postgres failed."""
+        return any(pool.is_cut_off for pool in self.pools.values())
 
     def perform(self, effect: Effect[R]) -> Coroutine[Any, Any, R]:
         """Answer one effect.
@@ -153,9 +175,9 @@ class World:
 
     async def close(self) -> None:
         """Commit what is queued, then let go of everything."""
-        await self._writer.close()
+        await self.writer.close()
         await asyncio.gather(self._committers.close(), self._readers.close())
-        await self._redis.close()
+        await self.redis.close()
 
     def _changing(
         self, write: Callable[[Any], Coroutine[Any, Any, Any]]
@@ -167,7 +189,7 @@ class World:
                 return await write(effect)
             finally:
                 # Also after a failure: the outcome may be unknown.
-                self._keys.clear()
+                self.keys.clear()
 
         return written
 
@@ -184,17 +206,40 @@ class World:
         return True, True
 
     async def _ping(self) -> bool:
-        return await self._redis.ping()
+        return await self.redis.ping()
 
 
-def _pipeline(settings: Settings, on_degraded: Callable[[bool], None]) -> TurnPipeline:
+def _pipeline(
+    settings: Settings, on_degraded: Callable[[bool], None], on_sent: Callable[[int], None]
+) -> TurnPipeline:
     redis = connect(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
     if settings.commit_batch_max > 1:
-        return TurnPipeline(redis, on_change=on_degraded)
+        return TurnPipeline(redis, on_change=on_degraded, on_sent=on_sent)
     # Who switches batching off, to see what it is worth, means that of Redis commands as well.
     return TurnPipeline(
-        redis, on_change=on_degraded, commands_max=1, in_flight_max=_ALONE_IN_FLIGHT_MAX
+        redis,
+        on_change=on_degraded,
+        on_sent=on_sent,
+        commands_max=1,
+        in_flight_max=_ALONE_IN_FLIGHT_MAX,
     )
+
+
+def _timed(
+    find: Callable[[FindApiKey], Coroutine[Any, Any, Credential | None]],
+    on_done: Callable[[float, BaseException | None], None],
+) -> Callable[[FindApiKey], Coroutine[Any, Any, Credential | None]]:
+    async def found(effect: FindApiKey) -> Credential | None:
+        begun_s, failed = time.perf_counter(), None
+        try:
+            return await find(effect)
+        except BaseException as error:
+            failed = error
+            raise
+        finally:
+            on_done(time.perf_counter() - begun_s, failed)
+
+    return found
 
 
 def _at_once(answer: Callable[[Any], Any]) -> Callable[[Any], Coroutine[Any, Any, Any]]:

@@ -11,6 +11,7 @@ from fluxpay.cli import _parser
 from fluxpay.core.effects import AnyEffect
 from fluxpay.core.limits import Quota, WindowCount, admits, decide
 from fluxpay.core.problems import PROBLEMS
+from fluxpay.proof import CHECKS
 from fluxpay.settings import (
     KNOWN,
     OPERATOR,
@@ -20,7 +21,6 @@ from fluxpay.settings import (
     OperatorSettings,
     Settings,
 )
-from fluxpay.verify import CHECKS
 from fluxpay.web.context import PROBES
 from fluxpay.web.routes import ADMIN_ROUTES, API_ROUTES
 from fluxpay.web.telemetry import Metrics
@@ -196,7 +196,7 @@ def _takes(name: str, value: int) -> bool:
 def _exported() -> dict[str, tuple[str, set[str]]]:
     """What `/metrics` holds once everything has been counted: kind and labels, by name."""
     metrics = Metrics()
-    metrics.answered(route="/", method="GET", status=200, started_s=0)
+    metrics.answered(route="/", method="GET", status=200, started_s=0, exemplar=None)
     metrics.payment_ended("captured", "EUR")
     metrics.claim_ended("new")
     metrics.rate_limited("/")

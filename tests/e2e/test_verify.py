@@ -16,11 +16,12 @@ from fluxpay.core.audit import Head
 from fluxpay.core.ids import IdKind, encode
 from fluxpay.core.payments import Action, CaptureMode
 from fluxpay.embedded.postgres import EmbeddedPostgres
+from fluxpay.proof import FINDINGS_SHOWN_MAX
 from fluxpay.stores.audit import Books
 from fluxpay.stores.connection import SessionLimits
 from fluxpay.stores.database import Database as Service
 from fluxpay.stores.snapshots import reading
-from fluxpay.verify import FINDINGS_SHOWN_MAX, Progress, report, verify
+from fluxpay.verify import Progress, report, verify
 from tests.conftest import Database
 from tests.e2e.ledgers import (
     Bookkeeper,
