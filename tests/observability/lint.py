@@ -116,12 +116,7 @@ def _is_unknown(selector: Selector, known: AbstractSet[str]) -> bool:
 
 def _is_bare_count(selector: Selector, _: AbstractSet[str]) -> bool:
     nearest = next(iter(selector.calls), "")
-    return bool(_COUNTS.fullmatch(selector.name)) and nearest not in RATES and not _gauge(selector)
-
-
-def _gauge(selector: Selector) -> bool:
-    """A gauge whose name ends as a count does, as semantic conventions want it."""
-    return selector.name == "db_client_connection_count"
+    return bool(_COUNTS.fullmatch(selector.name)) and nearest not in RATES
 
 
 def _has_own_window(selector: Selector, _: AbstractSet[str]) -> bool:

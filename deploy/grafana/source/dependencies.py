@@ -115,7 +115,7 @@ _POSTGRES: Final = Row(
                 Query(
                     by(
                         _POOL,
-                        of("db_client_connection_count", 'db_client_connection_state="used"'),
+                        of("db_client_connections", 'db_client_connection_state="used"'),
                     ),
                     f"{_POOL_LEGEND} used",
                 ),
@@ -134,7 +134,7 @@ _POSTGRES: Final = Row(
                 Query(
                     by(
                         _POOL,
-                        of("db_client_connection_count", 'db_client_connection_state="idle"'),
+                        of("db_client_connections", 'db_client_connection_state="idle"'),
                     ),
                     _POOL_LEGEND,
                 ),
@@ -174,15 +174,15 @@ _REDIS: Final = Row(
         ),
         Panel(
             title="Waiting for Redis",
-            description="Commands that were sent or wait to be sent, in each process.",
+            description="Commands that wait for a pipeline to Redis, in each process.",
             unit="short",
             width=8,
             queries=(Query(by("instance", of("fluxpay_redis_queue_depth")), "{{instance}}"),),
         ),
         Panel(
-            title="Lost answers",
-            description="Commands whose answer never came. What they counted is counted or not; "
-            "money is not touched.",
+            title="Lost commands",
+            description="Commands that nobody waits for, and that failed or were not sent: copies "
+            "of replies, counts. Money is not touched.",
             unit="ops",
             width=8,
             queries=(Query(by("instance", rate("fluxpay_redis_lost_total")), "{{instance}}"),),
