@@ -13,7 +13,7 @@ from typing import Any, Final
 import yaml
 
 ROOT: Final = Path(__file__).parents[2]
-FILE: Final = ROOT / "charts/fluxpay/files/rules/fluxpay.yaml"
+FILE: Final = ROOT / "charts/fluxpay/files/rules/alerts.yaml"
 PLAYED: Final = Path(__file__).with_name("rules.test.yaml")
 
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -80,8 +81,11 @@ async def played(folder: Path, *, seconds: float, tell: Tell) -> AsyncIterator[S
 
 
 def _checked(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - a page of our own
-        page: bytes = answer.read()
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - a page of our own
+            page: bytes = answer.read()
+    except urllib.error.URLError as error:
+        return f"{url}: {error.reason}"
     done = subprocess.run(
         [unpacked("promtool"), "check", "metrics"], input=page, capture_output=True, check=False
     )
