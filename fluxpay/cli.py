@@ -144,10 +144,12 @@ def _dev(options: argparse.Namespace) -> int:
 
 
 def _serve(_: argparse.Namespace) -> int:
+    from fluxpay.observability.trace_settings import TraceSettings
     from fluxpay.settings import Settings
 
     # Before the rest is imported: a bad value is told at once.
     settings = Settings.from_environment(os.environ)
+    traces = TraceSettings.from_environment(os.environ, service="fluxpay-api")
 
     import asyncio
 
@@ -159,15 +161,17 @@ def _serve(_: argparse.Namespace) -> int:
         print(f"API on {listening.api_url}, admin on {listening.admin_url}", flush=True)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(settings, on_ready=announce))
+        runner.run(serve(settings, traces=traces, on_ready=announce))
     return 0
 
 
 def _worker(_: argparse.Namespace) -> int:
+    from fluxpay.observability.trace_settings import TraceSettings
     from fluxpay.settings import WorkerSettings
 
     # Before the rest is imported: a bad value is told at once.
     settings = WorkerSettings.from_environment(os.environ)
+    traces = TraceSettings.from_environment(os.environ, service="fluxpay-worker")
 
     import asyncio
 
@@ -175,11 +179,12 @@ def _worker(_: argparse.Namespace) -> int:
 
     from fluxpay.worker.process import run
 
-    def announce() -> None:
-        print("Working: expiring authorizations, sealing the ledger", flush=True)
+    def announce(url: str) -> None:
+        work = "expiring authorizations, sealing the ledger, proving the books"
+        print(f"Working: {work}; probes on {url}", flush=True)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(run(settings, on_ready=announce))
+        runner.run(run(settings, traces=traces, on_ready=announce))
     return 0
 
 

@@ -12,6 +12,7 @@ import secrets
 import shlex
 import shutil
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -26,10 +27,13 @@ from fluxpay.embedded.lock import DirectoryLock
 from fluxpay.embedded.postgres import EmbeddedPostgres
 from fluxpay.embedded.process import EmbeddedFailed
 from fluxpay.embedded.valkey import EmbeddedValkey
+from fluxpay.observability.trace_settings import TraceSettings
 from fluxpay.settings import BadSetting, Settings, WorkerSettings, database_urls, tokens_in
 from fluxpay.stores.migrations import migrate
 from fluxpay.web.server import Listening, serve
+from fluxpay.web.telemetry import PROCESS
 from fluxpay.worker.process import work
+from fluxpay.worker.telemetry import Metrics
 
 # The mark of a folder that is ours. It also keeps the keys in it out of a repository.
 MARK: Final = ".gitignore"
@@ -80,6 +84,7 @@ def run(options: DevOptions, environ: Mapping[str, str]) -> None:
     """
     # Refused before anything is started.
     given = database_urls(environ)
+    traces = TraceSettings.from_environment(environ, service="fluxpay")
     with ExitStack() as stack:
         _stop_on_signals(stack)
         directory = _own_folder(options.directory)
@@ -92,7 +97,9 @@ def run(options: DevOptions, environ: Mapping[str, str]) -> None:
         servers = _start_servers(directory, given, stack)
         _say("Migrating")
         migrate(servers.owner_database_url, report=lambda line: _say(f"  {line}"))
-        settings = _settings(options, environ, servers, _token_file(directory))
+        variables = _variables(options, environ, servers, _token_file(directory))
+        settings = Settings.from_environment(variables)
+        worker_settings = WorkerSettings.from_environment(variables)
         stack.callback((directory / READY_FILE).unlink, missing_ok=True)
         _say("Starting the service")
 
@@ -100,21 +107,28 @@ def run(options: DevOptions, environ: Mapping[str, str]) -> None:
             await _greet(listening, settings, servers, directory)
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(settings, greet))
+            runner.run(_serve(settings, worker_settings, traces, greet))
         _say("Stopping")
 
 
-async def _serve(settings: Settings, greet: Callable[[Listening], Awaitable[None]]) -> None:
+async def _serve(
+    settings: Settings,
+    worker_settings: WorkerSettings,
+    traces: TraceSettings | None,
+    greet: Callable[[Listening], Awaitable[None]],
+) -> None:
     listening: asyncio.Future[Listening] = asyncio.get_running_loop().create_future()
     # A shared port would hand half the requests to another folder's service.
     serving = asyncio.ensure_future(
-        serve(settings, on_ready=listening.set_result, share_port=False)
+        serve(settings, traces=traces, on_ready=listening.set_result, share_port=False)
     )
     await _first_of(serving, listening)
     if not listening.done():
         return await serving
     stop = asyncio.Event()
-    working = asyncio.ensure_future(work(WorkerSettings.of(settings), stop=stop))
+    # One process has one page of metrics: the worker's stand on the service's.
+    metrics = Metrics(PROCESS.registry)
+    working = asyncio.ensure_future(work(worker_settings, stop=stop, metrics=metrics))
     greeting = asyncio.ensure_future(greet(listening.result()))
     await _first_of(serving, working, greeting)
     if greeting.done() and greeting.exception() is None:
@@ -228,9 +242,9 @@ def _start_servers(
     return Servers(database_url, owner_url or database_url, redis_url)
 
 
-def _settings(
+def _variables(
     options: DevOptions, environ: Mapping[str, str], servers: Servers, token_file: Path
-) -> Settings:
+) -> dict[str, str]:
     variables = {
         name: value
         for name, value in environ.items()
@@ -246,6 +260,8 @@ def _settings(
         "FLUXPAY_REDIS_URL": servers.redis_url,
         "FLUXPAY_ALLOW_HTTP": "true",
         "FLUXPAY_HOST": options.host or variables.get("FLUXPAY_HOST") or "127.0.0.1",
+        "FLUXPAY_LOG_FORMAT": variables.get("FLUXPAY_LOG_FORMAT")
+        or ("console" if sys.stderr.isatty() else "json"),
         # A person reads the terminal, and is told what happens in other words.
         "FLUXPAY_LOG_LEVEL": variables.get("FLUXPAY_LOG_LEVEL") or "WARNING",
     }
@@ -255,7 +271,7 @@ def _settings(
         variables["FLUXPAY_ADMIN_PORT"] = str(options.admin_port)
     if not variables.get("FLUXPAY_ADMIN_TOKEN") and not variables.get("FLUXPAY_ADMIN_TOKEN_FILE"):
         variables["FLUXPAY_ADMIN_TOKEN_FILE"] = str(token_file)
-    return Settings.from_environment(variables)
+    return variables
 
 
 def _token_file(directory: Path) -> Path:

@@ -75,13 +75,13 @@ def _system_fault(error: OSError) -> Fault:
         )
     if isinstance(error, socket.gaierror):
         return Fault(
-            "FLUXPAY_HOST or FLUXPAY_ADMIN_HOST is no address of this machine; set it to one, such "
-            "as 127.0.0.1 (in dev: --host)",
+            "FLUXPAY_HOST, FLUXPAY_ADMIN_HOST or FLUXPAY_WORKER_HOST is no address of this "
+            "machine; set it to one, such as 127.0.0.1 (in dev: --host)",
             USAGE,
         )
     advice = {
-        errno.EADDRINUSE: "stop its user, or set FLUXPAY_PORT, FLUXPAY_ADMIN_PORT or "
-        "FLUXPAY_OPERATOR_PORT (in dev: --port, --admin-port)",
+        errno.EADDRINUSE: "stop its user, or set FLUXPAY_PORT, FLUXPAY_ADMIN_PORT, "
+        "FLUXPAY_WORKER_PORT or FLUXPAY_OPERATOR_PORT (in dev: --port, --admin-port)",
         errno.EADDRNOTAVAIL: "set FLUXPAY_HOST to an address of this machine",
         errno.ENOSPC: "make room on the disk",
     }.get(error.errno or 0, "check that it exists and that this user may use it")

@@ -51,7 +51,9 @@ PLAIN: Final = (
     "ALLOW_HTTP",
     "TRUSTED_PROXIES",
     "IDEMPOTENCY_TTL_S",
+    "LOG_FORMAT",
     "LOG_LEVEL",
+    "LOG_REQUESTS",
     "COMMIT_BATCH_MAX",
     "COMMIT_WRITERS",
     "DATABASE_POOL_MAX",
@@ -102,7 +104,9 @@ class Settings:
     allow_http: bool = False
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     idempotency_ttl_s: int = 86_400
+    log_format: str = "json"
     log_level: str = "INFO"
+    log_requests: float = 0.01
     commit_batch_max: int = 32
     commit_writers: int = 1
     database_pool_max: int = 8
@@ -144,7 +148,9 @@ class Settings:
             allow_http=variables.switch("ALLOW_HTTP"),
             trusted_proxies=variables.networks("TRUSTED_PROXIES"),
             idempotency_ttl_s=variables.number("IDEMPOTENCY_TTL_S", 86_400, at_most=2_592_000),
+            log_format=variables.log_format(),
             log_level=variables.log_level(),
+            log_requests=variables.ratio("LOG_REQUESTS", 0.01),
             commit_batch_max=variables.number("COMMIT_BATCH_MAX", 32, at_most=500),
             commit_writers=variables.number("COMMIT_WRITERS", 1, at_most=16),
             database_pool_max=variables.number("DATABASE_POOL_MAX", 8, at_most=1_000),
@@ -178,6 +184,7 @@ class OperatorSettings:
     operator_port: int = 8082
     operator_workers: int = 8
     operator_resync_s: int = 300
+    log_format: str = "json"
     log_level: str = "INFO"
     shutdown_timeout_s: int = 10
 
@@ -213,6 +220,7 @@ class OperatorSettings:
             operator_resync_s=variables.number(
                 "OPERATOR_RESYNC_S", 300, at_least=10, at_most=86_400
             ),
+            log_format=variables.log_format(),
             log_level=variables.log_level(),
             shutdown_timeout_s=variables.number("SHUTDOWN_TIMEOUT_S", 10, at_most=300),
         )
@@ -232,6 +240,7 @@ class WorkerSettings:
     worker_host: str = "0.0.0.0"  # noqa: S104 - the kubelet probes from outside
     worker_port: int = 8083
     verify_interval_s: int = 3600
+    log_format: str = "json"
     log_level: str = "INFO"
     shutdown_timeout_s: int = 10
 
@@ -250,6 +259,7 @@ class WorkerSettings:
             verify_interval_s=variables.number(
                 "VERIFY_INTERVAL_S", 3600, at_least=0, at_most=604_800
             ),
+            log_format=variables.log_format(),
             log_level=variables.log_level(),
             shutdown_timeout_s=variables.number("SHUTDOWN_TIMEOUT_S", 10, at_most=300),
         )

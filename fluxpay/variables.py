@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 PREFIX: Final = "FLUXPAY_"
+LOG_FORMATS: Final = ("json", "console")
 LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 SWITCHES: Final = {
     "true": True,
@@ -95,6 +96,25 @@ class Variables:
                 PREFIX + "LOG_LEVEL", f"is {text[:40]!r}; write one of {', '.join(LOG_LEVELS)}"
             )
         return text.upper()
+
+    def log_format(self) -> str:
+        """Read how a log line is written: for machines, or for a person."""
+        text = self.value("LOG_FORMAT") or "json"
+        if text.lower() not in LOG_FORMATS:
+            raise BadSetting(
+                PREFIX + "LOG_FORMAT", f"is {text[:40]!r}; write one of {', '.join(LOG_FORMATS)}"
+            )
+        return text.lower()
+
+    def ratio(self, name: str, default: float) -> float:
+        """Read a share of something: a decimal number from 0 to 1, both included."""
+        text = self.value(name)
+        if text is None:
+            return default
+        # Plain decimals only: float() also takes "nan", "1e-3" and "0_1".
+        if re.fullmatch(r"[0-9]{0,3}\.?[0-9]{1,18}", text) and float(text) <= 1:
+            return float(text)
+        raise BadSetting(PREFIX + name, f"is {text[:40]!r}; write a number from 0 to 1, as 0.01")
 
     def networks(self, name: str) -> tuple[IPv4Network | IPv6Network, ...]:
         """Read addresses and networks, parted by commas or blanks."""

@@ -1,9 +1,12 @@
 """The real servers that tests stand on: one of each a run, a fresh database a test."""
 
+import json
+import logging
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg2
 import pytest
@@ -11,8 +14,10 @@ import redis
 
 from fluxpay.embedded.postgres import EmbeddedPostgres
 from fluxpay.embedded.valkey import EmbeddedValkey
+from fluxpay.observability import logs
 
 TEMPLATE = "fluxpay_template"
+Lines = Callable[[], list[dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +27,31 @@ class Database:
     owner_url: str
     app_url: str
     name: str
+
+
+@pytest.fixture
+def lines() -> Iterator[Lines]:
+    """What our own loggers have written since the test began, each line as its members."""
+    kept = Kept()
+    root = logging.getLogger()
+    before = root.level
+    root.addHandler(kept)
+    root.setLevel(logging.DEBUG)
+    yield lambda: [json.loads(line) for line in kept.written if '"logger": "fluxpay' in line]
+    root.setLevel(before)
+    root.removeHandler(kept)
+
+
+class Kept(logging.Handler):
+    """Keeps lines as the pipeline writes them."""
+
+    def __init__(self, style: str = "json") -> None:
+        super().__init__()
+        self.setFormatter(logs.formatter(style))
+        self.written: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.written.append(self.format(record))
 
 
 @pytest.fixture(scope="session")

@@ -12,11 +12,12 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from fluxpay.core.batches import Aborted
+from fluxpay.stores.commits import UNWATCHED, CommitWatch
 from fluxpay.stores.records import until_settled
 from fluxpay.stores.writer import answer_of, items_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from fluxpay.core.batches import Outcome
     from fluxpay.core.effects import PostBatch
@@ -32,12 +33,12 @@ class BatchWriter:
 
     Args:
         pool: Where connections come from.
-        on_batch: Told the size of each batch that was sent.
+        watch: Looks on; no payment of a batch is marked, since all of them are one effect.
     """
 
-    def __init__(self, pool: Pool, *, on_batch: Callable[[int], None]) -> None:
+    def __init__(self, pool: Pool, *, watch: CommitWatch = UNWATCHED) -> None:
         self._pool = pool
-        self._on_batch = on_batch
+        self._watch = watch
         # A batch holds its connection for as long as hundreds of payments take: whoever shares
         # the pool must not have to wait for a whole row of them.
         self._turns = asyncio.Semaphore(_AT_ONCE_MAX)
@@ -50,8 +51,14 @@ class BatchWriter:
             psycopg2.Error: A payment breaks a constraint; a bug, since the core checks first.
         """
         items = items_of(effect.postings)
-        self._on_batch(len(effect.postings))
-        return await until_settled(lambda: self._send(items, effect.postings))
+        ended = self._watch.begun([None] * len(effect.postings))
+        try:
+            outcomes = await until_settled(lambda: self._send(items, effect.postings))
+        except Exception as error:
+            ended(error)
+            raise
+        ended(None)
+        return outcomes
 
     async def _send(self, items: str, postings: Sequence[Posting]) -> tuple[Outcome, ...]:
         async with self._turns, self._pool.connection() as connection:

@@ -15,6 +15,7 @@ import psycopg2
 from psycopg2 import extensions
 
 from fluxpay.stores.dialling import SessionLimits, dial
+from fluxpay.stores.peers import Peer, postgres_of
 from fluxpay.stores.problems import (
     CommitRefused,
     OutcomeUnknown,
@@ -59,6 +60,11 @@ class Connection:
         # One cursor for life: psycopg2 lets it be executed again, and saves an object a statement.
         self._cursor = cursor
         self.opened_at = asyncio.get_running_loop().time()
+
+    @property
+    def peer(self) -> Peer:
+        """The server at the other end."""
+        return postgres_of(self._wire.raw)
 
     @property
     def broken(self) -> bool:

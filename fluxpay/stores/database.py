@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from fluxpay.stores import migrations
+from fluxpay.stores.peers import postgres_at
 from fluxpay.stores.pool import Pool
 from fluxpay.stores.problems import SchemaBehind
 
@@ -40,6 +41,8 @@ class Database:
         self._url = url
         self._limits = limits
         self._identity = ""
+        self.peer = postgres_at(url)
+        """Where the newest connection leads, and before there is one, the first host of the URL."""
 
     @property
     def identity(self) -> str:
@@ -59,6 +62,10 @@ class Database:
         )
 
     async def _recognize(self, connection: Connection) -> None:
+        peer = connection.peer
+        # The same object while it is the same server: what is worked out from it is kept.
+        if peer != self.peer:
+            self.peer = peer
         row = await connection.fetch_one(_IDENTITY)
         self._identity = "" if row is None else ".".join(str(part) for part in row)
 

@@ -44,6 +44,8 @@ class KeyCache:
         self._entries: OrderedDict[str, tuple[float, Credential]] = OrderedDict()
         self._asking: dict[str, asyncio.Task[Credential | None]] = {}
         self._epoch = 0
+        self.was_hit = False
+        """Whether the last answer came from memory; true for whoever just got it."""
         self.hits = 0
         self.misses = 0
 
@@ -63,6 +65,7 @@ class KeyCache:
         if entry is not None and entry[0] > self._monotonic_s():
             self._entries.move_to_end(effect.digest)
             self.hits += 1
+            self.was_hit = True
             return entry[1]
         self.misses += 1
         task = self._asking.get(effect.digest)
@@ -71,7 +74,11 @@ class KeyCache:
             self._asking[effect.digest] = task
             task.add_done_callback(lambda done: self._asked(effect.digest, done))
         # One of those who wait may be cancelled; the others still want the answer.
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        finally:
+            # Set last, so that nobody comes between this and whoever reads it next.
+            self.was_hit = False
 
     def clear(self) -> None:
         """Forget everything: this process has just changed a tenant or a key."""

@@ -19,6 +19,8 @@ from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from fluxpay.stores.peers import Peer, redis_of
+
 _CLUSTER: Final = "redis+cluster"
 # Far more than a TurnPipeline has in flight: it is never exhausted, so nobody raises or waits.
 _CONNECTIONS_MAX: Final = 64
@@ -37,6 +39,7 @@ class RedisClient:
 
     redis: Redis
     timeout_s: float
+    peer: Peer
 
 
 def connect(url: str, *, timeout_ms: int) -> RedisClient:
@@ -52,9 +55,10 @@ def connect(url: str, *, timeout_ms: int) -> RedisClient:
     """
     settings = _settings(timeout_ms)
     if url.partition("://")[0] == _CLUSTER:
-        return RedisClient(_cluster(url, settings), timeout_ms / 1000)
-    pool = ConnectionPool(**{**parse_url(url), **settings})
-    return RedisClient(RedisServer.from_pool(pool), timeout_ms / 1000)
+        return _cluster(url, settings, timeout_s=timeout_ms / 1000)
+    options = parse_url(url)
+    pool = ConnectionPool(**{**options, **settings})
+    return RedisClient(RedisServer.from_pool(pool), timeout_ms / 1000, redis_of({**options}))
 
 
 def _settings(timeout_ms: int) -> dict[str, Any]:
@@ -73,7 +77,7 @@ def _settings(timeout_ms: int) -> dict[str, Any]:
     }
 
 
-def _cluster(url: str, settings: dict[str, Any]) -> RedisCluster:
+def _cluster(url: str, settings: dict[str, Any], *, timeout_s: float) -> RedisClient:
     # Not `urlsplit`: some releases refuse an address in brackets that stands among several hosts.
     address = url.partition("://")[2]
     netloc = re.split("[/?#]", address, maxsplit=1)[0]
@@ -87,4 +91,5 @@ def _cluster(url: str, settings: dict[str, Any]) -> RedisCluster:
     for name in ("host", "port"):
         options.pop(name, None)
     nodes = [ClusterNode(host.get("host", "localhost"), host.get("port", 6379)) for host in hosts]
-    return RedisCluster(startup_nodes=nodes, **options)
+    cluster = RedisCluster(startup_nodes=nodes, **options)
+    return RedisClient(cluster, timeout_s, redis_of({**hosts[0]}))

@@ -15,6 +15,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from contextvars import Context
 from dataclasses import dataclass
 from importlib import resources
 from itertools import islice
@@ -45,6 +46,8 @@ IN_FLIGHT_MAX: Final = 2
 COMMANDS_MAX: Final = 512
 _QUEUE_MAX: Final = 10_000
 _PAUSE_S: Final = 1.0
+# A pipeline belongs to none of the requests whose commands it carries.
+_NOBODYS: Final = Context()
 
 # What the server, or the way to it, answers instead of doing as it is asked. A primary that became
 # a replica is one of them: the connection to it has to be replaced.
@@ -112,6 +115,7 @@ class TurnPipeline:
         self._flush_is_due = False
         self._closing = False
         self._lost = 0
+        self.peer: Final = client.peer
 
     @property
     def degraded(self) -> bool:
@@ -198,7 +202,7 @@ class TurnPipeline:
         if self._flush_is_due or not self._queue or len(self._flights) >= self._in_flight_max:
             return
         self._flush_is_due = True
-        asyncio.get_running_loop().call_soon(self._flush)
+        asyncio.get_running_loop().call_soon(self._flush, context=_NOBODYS)
 
     def _flush(self) -> None:
         self._flush_is_due = False

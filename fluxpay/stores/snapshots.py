@@ -124,6 +124,17 @@ def reading(url: str) -> Iterator[Reader]:
     if behind:
         message = f"the schema lacks {', '.join(behind)}"
         raise SchemaBehind(message)
+    with opened(url) as reader:
+        yield reader
+
+
+@contextmanager
+def opened(url: str) -> Iterator[Reader]:
+    """Open a session where the schema is known to be ours.
+
+    Raises:
+        psycopg2.Error: The database cannot be reached.
+    """
     with closing(psycopg2.connect(url, connect_timeout=_CONNECT_TIMEOUT_S)) as connection:
         connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
         yield Reader(connection)

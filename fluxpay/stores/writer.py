@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 import psycopg2
 
 from fluxpay.core.idempotency import Expired, Mismatched, Posted, Replayed, StoredReply
+from fluxpay.stores.commits import UNWATCHED, CommitWatch
 from fluxpay.stores.problems import (
     SerializationLost,
     StatementTimedOut,
@@ -26,7 +28,7 @@ from fluxpay.stores.problems import (
 from fluxpay.stores.records import until_settled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from fluxpay.core.payment_creation import Posting
     from fluxpay.stores.pool import Pool
@@ -37,6 +39,8 @@ QUEUE_MAX: Final = 4096
 _SQL: Final = "SELECT * FROM post_payments(%s::json)"
 # What concerns a single item and leaves the others without fault.
 _POISON: Final = (psycopg2.IntegrityError, psycopg2.DataError, psycopg2.InternalError)
+# A batch belongs to none of the requests in it, least of all to the one that happened to wake us.
+_NOBODYS: Final = Context()
 
 
 class QueueFull(StoreUnavailable):
@@ -46,6 +50,7 @@ class QueueFull(StoreUnavailable):
 class _Queued(NamedTuple):
     posting: Posting
     answer: asyncio.Future[Answer]
+    mark: object | None
 
 
 class PaymentWriter:
@@ -55,16 +60,16 @@ class PaymentWriter:
         pool: Where connections come from.
         batch_max: The most payments of one statement. More make convoys, fewer make round trips.
         writers_max: How many batches may be under way at once.
-        on_batch: Told the size of each batch that was sent.
+        watch: Looks on.
     """
 
     def __init__(
-        self, pool: Pool, *, batch_max: int, writers_max: int, on_batch: Callable[[int], None]
+        self, pool: Pool, *, batch_max: int, writers_max: int, watch: CommitWatch = UNWATCHED
     ) -> None:
         self._pool = pool
         self._batch_max = batch_max
         self._writers_max = writers_max
-        self._on_batch = on_batch
+        self._watch = watch
         self._queue: deque[_Queued] = deque()
         self._writing = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -90,7 +95,7 @@ class PaymentWriter:
             message = f"{QUEUE_MAX} payments wait to be committed"
             raise QueueFull(message)
         loop = asyncio.get_running_loop()
-        queued = _Queued(posting, loop.create_future())
+        queued = _Queued(posting, loop.create_future(), self._watch.queued(posting))
         self._queue.append(queued)
         self._wake_writer()
         return await queued.answer
@@ -107,7 +112,8 @@ class PaymentWriter:
     def _wake_writer(self) -> None:
         if self._wake_up is None and self._writing < self._writers_max:
             # Not at once, but when this turn of the loop ends: its other payments join.
-            self._wake_up = asyncio.get_running_loop().call_soon(self._start_writer)
+            loop = asyncio.get_running_loop()
+            self._wake_up = loop.call_soon(self._start_writer, context=_NOBODYS)
 
     def _start_writer(self) -> None:
         self._wake_up = None
@@ -136,7 +142,7 @@ class PaymentWriter:
 
     async def _settle(self, batch: list[_Queued]) -> None:
         try:
-            answers = await self._commit([queued.posting for queued in batch])
+            answers = await self._commit(batch)
         except (*_POISON, StatementTimedOut) as error:
             if len(batch) == 1:
                 _refuse(batch, error)
@@ -150,11 +156,18 @@ class PaymentWriter:
                 if not queued.answer.done():
                     queued.answer.set_result(answer)
 
-    async def _commit(self, postings: Sequence[Posting]) -> list[Answer]:
+    async def _commit(self, batch: list[_Queued]) -> list[Answer]:
         """Send a batch until its outcome is known, or the attempts are spent."""
+        postings = [queued.posting for queued in batch]
         items = items_of(postings)
-        self._on_batch(len(postings))
-        return await until_settled(lambda: self._send(items, postings))
+        ended = self._watch.begun([queued.mark for queued in batch])
+        try:
+            answers = await until_settled(lambda: self._send(items, postings))
+        except Exception as error:
+            ended(error)
+            raise
+        ended(None)
+        return answers
 
     async def _send(self, items: str, postings: Sequence[Posting]) -> list[Answer]:
         async with self._pool.connection() as connection:

@@ -6,7 +6,6 @@ what an admin may do.
 """
 
 import hmac
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
@@ -16,12 +15,13 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from fluxpay.core.problems import Code, Refused
+from fluxpay.observability import errors, logs
 from fluxpay.settings import Settings, tokens_in
 from fluxpay.web.context import PROBES
 from fluxpay.web.problems import respond
 from fluxpay.web.route import Gate, Route
 
-_LOG: Final = logging.getLogger("fluxpay.web")
+_LOG: Final = logs.logger("fluxpay.web")
 _LOOK_AGAIN_S: Final = 1.0
 
 
@@ -61,7 +61,7 @@ class AdminTokens:
         except (OSError, ValueError) as error:
             # Without its file nobody is admitted by it: a withdrawn token must not live on.
             if self._from_file or self._seen is None:
-                _LOG.warning("the admin token file cannot be read: %s", type(error).__name__)
+                _LOG.warning("admin_tokens_unreadable", error=errors.told(error))
             self._from_file, self._seen = (), (0, 0, 0)
 
 

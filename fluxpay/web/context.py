@@ -27,6 +27,7 @@ __all__ = [
     "CLAIM",
     "DEADLINE",
     "DOCUMENT",
+    "FAULT",
     "METRICS",
     "PRINCIPAL",
     "PROBES",
@@ -65,6 +66,9 @@ DOCUMENT: Final[web.RequestKey[object]] = web.RequestKey("DOCUMENT", object)
 QUOTA_STATES: Final[web.RequestKey[tuple[QuotaState, ...]]] = web.RequestKey("QUOTA_STATES")
 # The limit on the whole request; whoever waits for the client instead of for us pauses it.
 DEADLINE: Final[web.RequestKey[Deadline]] = web.RequestKey("DEADLINE", Deadline)
+
+# What kept us from serving a request, as its log line may tell it.
+FAULT: Final[web.RequestKey[str]] = web.RequestKey("FAULT", str)
 
 # The decision behind a problem, so that nobody has to read it back out of the rendered body.
 REFUSED: Final[web.ResponseKey[Refused]] = web.ResponseKey("REFUSED", Refused)

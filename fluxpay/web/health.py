@@ -8,7 +8,6 @@ Must not know how a dependency is asked.
 """
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -17,6 +16,7 @@ from aiohttp import hdrs, web
 
 from fluxpay.core.payments import encode
 from fluxpay.core.problems import Code, FieldError, Refused
+from fluxpay.observability import errors, logs
 from fluxpay.web.context import Drain
 from fluxpay.web.problems import respond
 from fluxpay.web.route import Route
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fluxpay.web.world import World
 
 CHECKS: Final = ("database", "redis", "schema")
-_LOG: Final = logging.getLogger("fluxpay.web")
+_LOG: Final = logs.logger("fluxpay.web")
 _FRESH_S: Final = 1.0
 _CHECK_TIMEOUT_S: Final = 2.0
 _NONE_SERVES: Final[Mapping[str, bool]] = MappingProxyType(dict.fromkeys(CHECKS, False))
@@ -86,7 +86,7 @@ class Health:
                 found = await self._world.check()
             self._found = {name: found.get(name, False) for name in CHECKS}
         except Exception as error:  # noqa: BLE001 - what cannot be asked does not serve
-            _LOG.warning("the dependencies cannot be asked: %s", type(error).__name__)
+            _LOG.warning("dependencies_unanswered", error=errors.told(error))
             self._found = _NONE_SERVES
         finally:
             self._fresh_until_s = asyncio.get_running_loop().time() + _FRESH_S

@@ -20,11 +20,14 @@ from aiohttp.http_exceptions import BadHttpMethod, BadStatusLine, InvalidHeader,
 from aiohttp.web_protocol import RequestHandler
 
 from fluxpay.core.problems import Code, Refused
+from fluxpay.observability.spans import recorder
 from fluxpay.web.boundary import failure
 from fluxpay.web.context import ROUTE, Drain
 from fluxpay.web.forwarded import Networks
 from fluxpay.web.headers import dress
 from fluxpay.web.problems import from_http_exception, refusal_of, respond
+from fluxpay.web.request_lines import RequestLines
+from fluxpay.web.request_spans import record_request
 from fluxpay.web.telemetry import UNMATCHED, Metrics
 from fluxpay.web.tracing import trace_of
 
@@ -52,6 +55,7 @@ class Terms:
     patience_s: float
     drain: Drain
     metrics: Metrics
+    lines: RequestLines
 
 
 def factory(manager: web.Server, terms: Terms) -> Callable[[], asyncio.Protocol]:
@@ -131,7 +135,7 @@ class Wire(RequestHandler):
             terms = self._terms
             dress(answer, request, trusted=terms.trusted, last=terms.drain.has_begun)
         sent = await super().finish_response(request, answer, start_time)
-        self._count(request, answer)
+        self._tell(request, answer)
         return sent
 
     def handle_error(
@@ -152,17 +156,23 @@ class Wire(RequestHandler):
         response.headers[hdrs.CONNECTION] = "close"
         return response
 
-    def _count(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
-        route, trace, metrics = request.get(ROUTE), trace_of(request), self._terms.metrics
+    def _tell(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
+        route, trace, status = request.get(ROUTE), trace_of(request), response.status
+        metrics = self._terms.metrics
         metrics.answered(
             route=UNMATCHED if route is None else route.path,
             method=request.method,
-            status=response.status,
+            status=status,
             started_s=trace.started_s,
             exemplar=trace.trace_id if trace.is_sampled else None,
         )
         if trace.tenant_id:
             metrics.tenant_answered(trace.tenant_id, _result(response))
+        self._terms.lines.answered(request, response)
+        to = None if trace.recording is None else recorder()
+        if to is not None:
+            path, trusted = "" if route is None else route.path, self._terms.trusted
+            record_request(to, trace, request, route=path, status=status, trusted=trusted)
 
     def _end_broken_body(self) -> None:
         """Tell whoever reads a body that the parser has given it up.

@@ -8,28 +8,32 @@ Must not know what the routes do.
 """
 
 import gc
-import logging
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
+from fluxpay.observability import logs
+from fluxpay.observability.spans import recording
+from fluxpay.observability.trace_settings import TraceSettings
 from fluxpay.settings import Settings
 from fluxpay.termination import termination
 from fluxpay.web.app import Parts, build_admin, build_api
+from fluxpay.web.commits import Commits
 from fluxpay.web.context import Drain
 from fluxpay.web.health import Health
 from fluxpay.web.listener import Address, Listener, bind, release, url_of
 from fluxpay.web.protocol import Terms
+from fluxpay.web.request_lines import RequestLines
 from fluxpay.web.route import Route
 from fluxpay.web.routes import ADMIN_ROUTES, API_ROUTES
 from fluxpay.web.rules import load_rules
 from fluxpay.web.telemetry import PROCESS
-from fluxpay.web.world import World
+from fluxpay.web.world import Told, World
 
-_LOG: Final = logging.getLogger("fluxpay.web")
-_LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
+_LOG: Final = logs.logger("fluxpay.web")
 _ADMIN_DRAIN_S: Final = 1
 _GC_THRESHOLDS: Final = (50_000, 20, 50)
 
@@ -43,12 +47,17 @@ class Listening:
 
 
 async def serve(
-    settings: Settings, *, on_ready: Callable[[Listening], None], share_port: bool = True
+    settings: Settings,
+    *,
+    traces: TraceSettings | None = None,
+    on_ready: Callable[[Listening], None],
+    share_port: bool = True,
 ) -> None:
     """Run the service until SIGTERM or SIGINT; a second signal ends the process at once.
 
     Args:
         settings: What it was told from outside.
+        traces: Where spans go; None keeps none.
         on_ready: Called once, when both ports answer.
         share_port: Whether several processes may listen on the API port and share its load.
 
@@ -58,13 +67,13 @@ async def serve(
         StoreUnavailable: The database cannot be reached.
         SchemaBehind: `fluxpay migrate` has to run first.
     """
-    logging.basicConfig(level=settings.log_level, format=_LOG_FORMAT)
+    logs.set_up(settings.log_level, settings.log_format)
     with termination() as told:
-        async with running(settings, share_port=share_port) as listening:
+        async with running(settings, traces=traces, share_port=share_port) as listening:
             _spare_the_collector()
             on_ready(listening)
             await told.wait()
-            _LOG.info("draining: no new connections, %s s at most", settings.shutdown_timeout_s)
+            _LOG.info("draining", at_most_s=settings.shutdown_timeout_s)
         _LOG.info("stopped")
 
 
@@ -72,6 +81,7 @@ async def serve(
 async def running(
     settings: Settings,
     *,
+    traces: TraceSettings | None = None,
     share_port: bool = False,
     api_routes: tuple[Route, ...] = API_ROUTES,
     admin_routes: tuple[Route, ...] = ADMIN_ROUTES,
@@ -85,6 +95,7 @@ async def running(
         patience_s=settings.request_timeout_s,
         drain=drain,
         metrics=PROCESS,
+        lines=RequestLines(settings.log_requests),
     )
     async with AsyncExitStack() as stack:
         # The admin port first: it is never shared, so a second service with the same settings
@@ -93,12 +104,16 @@ async def running(
         stack.callback(release, admin_sockets)
         api_sockets = bind(Address(settings.host, settings.port, is_shared=share_port))
         stack.callback(release, api_sockets)
+        # Ended last of all but the sockets: what the last commit has to tell is sent as well.
+        await stack.enter_async_context(recording(traces))
         world = await World.open(
             settings,
-            on_batch=PROCESS.batch_committed,
-            on_degraded=_tell_of_redis,
-            on_pipeline=PROCESS.pipeline_sent,
-            on_key_looked_up=PROCESS.key_looked_up,
+            watch=partial(Commits, PROCESS),
+            told=Told(
+                degraded=_tell_of_redis,
+                pipeline=PROCESS.pipeline_sent,
+                key_looked_up=PROCESS.key_looked_up,
+            ),
         )
         stack.push_async_callback(world.close)
         PROCESS.stores.watch(world)
@@ -124,9 +139,9 @@ async def running(
 
 def _tell_of_redis(is_gone: bool) -> None:  # noqa: FBT001 - the breaker tells a change by itself
     if is_gone:
-        _LOG.warning("Redis does not answer: each process counts for itself, replays ask Postgres")
+        _LOG.warning("redis_lost")
     else:
-        _LOG.info("Redis answers again")
+        _LOG.info("redis_found")
 
 
 def _spare_the_collector() -> None:

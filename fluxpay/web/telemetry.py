@@ -10,21 +10,25 @@ names of requests, database operations and connections.
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
-from fluxpay.core.effects import Unavailable
+from fluxpay.core.effects import FindApiKey, Unavailable
 from fluxpay.core.money import EXPONENTS
 from fluxpay.observability.bounded_counts import BoundedCounts
 from fluxpay.observability.exposition import LoopLag, exposition, new_registry
 from fluxpay.observability.instruments import Counts, Distribution, Readings
-from fluxpay.web.operations import POSTGRES, REDIS_ERROR, SYSTEM_OF, error_type
+from fluxpay.observability.spans import spans_counted
+from fluxpay.stores.problems import StoreError
+from fluxpay.web.origins import FROM_REDIS, TABLES
 from fluxpay.web.store_telemetry import StoreReadings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from fluxpay.core.effects import Effect
+    from fluxpay.observability.instruments import Labels
 
 UNMATCHED: Final = "unmatched"
 OTHER: Final = "_OTHER"
@@ -41,6 +45,8 @@ CLAIM_RESULTS: Final = (
     "in_flight",
 )
 
+_POSTGRES: Final = "postgresql"
+_REDIS: Final = "redis"
 _TENANT_SILENCE_S_MAX: Final = 3600.0
 _METHODS: Final = frozenset(
     {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}
@@ -53,6 +59,17 @@ _OPERATIONS_S: Final = (0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10
 _SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
+def known_method(method: str) -> str:
+    """Give a method of the standard as it is, and one word for all that clients make up."""
+    return method if method in _METHODS else OTHER
+
+
+def _kind(error: BaseException) -> str:
+    """The name of what went wrong, one of few: a store's own, a cancellation, or any other."""
+    is_known = isinstance(error, StoreError | CancelledError)
+    return type(error).__name__ if is_known else OTHER
+
+
 class Metrics:
     """All instruments of one process, in a registry of their own."""
 
@@ -61,7 +78,6 @@ class Metrics:
         self.loop_lag = LoopLag(registry)
         self.stores = StoreReadings(registry)
         self._answering: Callable[[], int] = lambda: 0
-        self._spans: Callable[[], Mapping[str, int]] = dict
         self._register_requests()
         self._register_operations()
         self._register_payments()
@@ -98,18 +114,19 @@ class Metrics:
             "fluxpay_spans",
             "Spans that were recorded, by what became of them.",
             ["result"],
-            read=lambda: {
-                (result,): self._spans().get(result, 0) for result in ("exported", "dropped")
-            },
+            read=lambda: {(result,): count for result, count in spans_counted().items()},
             is_counter=True,
         )
 
     def _register_operations(self) -> None:
         registry = self.registry
-        # One tuple for each effect, so that a request makes none.
-        self._labels_of = {
-            effect: (system, effect.__name__, "") for effect, system in SYSTEM_OF.items()
+        # One tuple for each effect, so that a request makes none. A key is looked up in memory
+        # first: that look-up is measured behind the cache, where Postgres is asked.
+        self._labels_of: dict[type[Effect[Any]], Labels] = {
+            **{effect: (_REDIS, effect.__name__, "") for effect in FROM_REDIS},
+            **{effect: (_POSTGRES, effect.__name__, "") for effect in TABLES},
         }
+        del self._labels_of[FindApiKey]
         self._operations = Distribution(
             registry,
             "db_client_operation_duration_seconds",
@@ -163,7 +180,7 @@ class Metrics:
         Args:
             exemplar: The id of its trace, if spans of that are recorded.
         """
-        labels = (route, method if method in _METHODS else OTHER, str(status))
+        labels = (route, known_method(method), str(status))
         self._requests.observe(labels, perf_counter() - started_s, exemplar)
 
     def tenant_answered(self, tenant_id: str, result: str) -> None:
@@ -177,7 +194,7 @@ class Metrics:
         labels = self._labels_of.get(effect)
         if labels is not None:
             if type(answer) is Unavailable:
-                labels = (*labels[:2], REDIS_ERROR)
+                labels = (*labels[:2], Unavailable.__name__)
             self._operations.observe(labels, elapsed_s)
 
     def effect_failed(
@@ -186,12 +203,12 @@ class Metrics:
         """Count one effect that the world could not answer."""
         labels = self._labels_of.get(effect)
         if labels is not None:
-            self._operations.observe((*labels[:2], error_type(error)), elapsed_s)
+            self._operations.observe((*labels[:2], _kind(error)), elapsed_s)
 
     def key_looked_up(self, elapsed_s: float, error: BaseException | None) -> None:
         """Count one look-up of a key that memory could not answer."""
-        failed = "" if error is None else error_type(error)
-        self._operations.observe((POSTGRES, "FindApiKey", failed), elapsed_s)
+        failed = "" if error is None else _kind(error)
+        self._operations.observe((_POSTGRES, FindApiKey.__name__, failed), elapsed_s)
 
     def payment_ended(self, outcome: str, currency: object) -> None:
         """Count one request for a payment; the currency is whatever the client wrote."""
@@ -218,12 +235,9 @@ class Metrics:
         """Count one payment that this rule rejected."""
         self._fraud.count(rule)
 
-    def batch_committed(self, size: int) -> None:
-        """Count one commit of so many payments."""
+    def batch_committed(self, size: int, elapsed_s: float) -> None:
+        """Count one commit of so many payments, or one that failed."""
         self._batch_size.observe((), size)
-
-    def commit_took(self, elapsed_s: float) -> None:
-        """Count one commit by its time."""
         self._commits.observe((), elapsed_s)
 
     def pipeline_sent(self, size: int) -> None:
@@ -233,10 +247,6 @@ class Metrics:
     def measure_requests(self, answering: Callable[[], int]) -> None:
         """Ask this for the number of requests that are being answered."""
         self._answering = answering
-
-    def measure_spans(self, ended: Callable[[], Mapping[str, int]]) -> None:
-        """Ask this for the spans that were `exported` and those that were `dropped`, so far."""
-        self._spans = ended
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """Write everything down: the text and its content type, OpenMetrics where asked for."""

@@ -1,39 +1,79 @@
 """The ids of one request: the trace it belongs to, and the name its client gave it.
 
 Every answer and every log line of a request carries them, so that a client's report, a log and a
-trace can be laid side by side. Source: W3C Trace Context, level 1.
+trace can be laid side by side. Whether spans are recorded is decided here, once; only then is
+anything noted for them. Source: W3C Trace Context, level 1.
 """
 
 import re
-from dataclasses import dataclass
-from time import perf_counter
-from typing import Final
+from dataclasses import dataclass, field
+from time import perf_counter, time_ns
+from typing import Any, Final, NamedTuple
 
 from aiohttp import web
 from opentelemetry import trace
-from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.trace import SpanContext
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from fluxpay.core.effects import Effect
 from fluxpay.observability.current import CURRENT
+from fluxpay.observability.spans import IDS, context_of, recorder
+from fluxpay.web.origins import Origin
 
-_IDS: Final = RandomIdGenerator()
+_NO_PARENT: Final = Context()
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
 _REQUEST_ID: Final = re.compile(r"[!-~]{1,128}", re.ASCII)
 _REQUEST_ID_HEADER: Final = "X-Request-Id"
 _TRACEPARENT_HEADER: Final = "traceparent"
 
 
-@dataclass(slots=True)
+class Answered(NamedTuple):
+    """An effect that was performed.
+
+    Args:
+        started_s: A reading of the performance counter, as `ended_s` is.
+        error: What went wrong: an exception, or the answer that stands for one.
+    """
+
+    effect: Effect[Any]
+    origin: Origin
+    started_s: float
+    ended_s: float
+    error: object | None
+
+
+@dataclass(slots=True, eq=False)
+class Recording:
+    """What a sampled request has to tell.
+
+    Args:
+        context: The ids of its span.
+        parent: The span of the client that asked.
+        started_ns: When, since 1970.
+        commits: By payment, the commits that it was part of.
+    """
+
+    context: SpanContext
+    parent: SpanContext | None
+    started_ns: int
+    answered: list[Answered] = field(default_factory=list)
+    commits: dict[str, list[SpanContext]] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
 class Trace:
     """Who this request is, and since when it is here.
 
     Args:
         trace_id: 32 lower-case hex digits; the client's when it sent a `traceparent`.
         span_id: 16 lower-case hex digits; ours.
-        is_sampled: Whether the client asked for this trace to be recorded.
+        is_sampled: Whether this trace is recorded, by us or at least by the client.
         started_s: A reading of the performance counter.
         tenant_id: Whose key it came with; empty until that is known.
         key_id: The key it came with; empty until that is known.
+        recording: None when no spans are wanted.
     """
 
     trace_id: str
@@ -43,11 +83,16 @@ class Trace:
     started_s: float
     tenant_id: str = ""
     key_id: str = ""
+    recording: Recording | None = None
 
     @property
     def traceparent(self) -> str:
         """The trace as the header of that name tells it."""
         return f"00-{self.trace_id}-{self.span_id}-{'01' if self.is_sampled else '00'}"
+
+    def forget(self) -> None:
+        """Record nothing of it after all."""
+        self.is_sampled, self.recording = False, None
 
 
 TRACE: Final[web.RequestKey[Trace]] = web.RequestKey("TRACE", Trace)
@@ -65,28 +110,45 @@ def trace_of(request: web.BaseRequest) -> Trace:
         return made
 
 
+def current_recording() -> Recording | None:
+    """Give what the current request notes for its spans; None when it wants none."""
+    current = CURRENT.get()
+    return current.recording if isinstance(current, Trace) else None
+
+
 def new_trace_id() -> str:
     """Make a trace id for what belongs to no request."""
-    return f"{_IDS.generate_trace_id():032x}"
+    return f"{IDS.generate_trace_id():032x}"
 
 
 def _begin(request: web.BaseRequest) -> Trace:
     headers = request.headers
-    trace_id, is_sampled = "", False
+    parent, within = None, _NO_PARENT
     # Reading the header costs more than all the rest here, and most requests have none.
     if _TRACEPARENT_HEADER in headers:
-        parent = trace.get_current_span(_PROPAGATOR.extract(headers)).get_span_context()
-        if parent.is_valid:
-            trace_id, is_sampled = f"{parent.trace_id:032x}", parent.trace_flags.sampled
-    trace_id = trace_id or new_trace_id()
-    request_id = headers.get(_REQUEST_ID_HEADER)
-    if request_id is None or _REQUEST_ID.fullmatch(request_id) is None:
-        # A client that names nothing finds the request by one id, wherever it looks.
-        request_id = trace_id
-    return Trace(
-        trace_id=trace_id,
-        span_id=f"{_IDS.generate_span_id():016x}",
-        request_id=request_id,
-        is_sampled=is_sampled,
+        told = _PROPAGATOR.extract(headers, _NO_PARENT)
+        context = trace.get_current_span(told).get_span_context()
+        if context.is_valid:
+            parent, within = context, told
+    trace_id = IDS.generate_trace_id() if parent is None else parent.trace_id
+    made = Trace(
+        trace_id=f"{trace_id:032x}",
+        span_id="",
+        request_id="",
+        is_sampled=parent is not None and parent.trace_flags.sampled,
         started_s=perf_counter(),
     )
+    span_id = IDS.generate_span_id()
+    made.span_id = f"{span_id:016x}"
+    request_id = headers.get(_REQUEST_ID_HEADER)
+    # A client that names nothing finds the request by one id, wherever it looks.
+    is_named = request_id is not None and _REQUEST_ID.fullmatch(request_id) is not None
+    made.request_id = request_id if is_named and request_id is not None else made.trace_id
+    to = recorder()
+    if to is not None:
+        decided = to.decide(trace_id, within)
+        made.is_sampled = decided.decision is Decision.RECORD_AND_SAMPLE
+        if made.is_sampled:
+            ids = context_of(trace_id, span_id, decided.trace_state)
+            made.recording = Recording(ids, parent, time_ns())
+    return made

@@ -1,11 +1,10 @@
-"""What the worker does: let authorizations expire, seal the ledger.
+"""What the worker does: let authorizations expire, seal the ledger, measure and prove the books.
 
 Knows what one round of each job is, and how large. Any number of workers may run the same round
 at once: a payment is locked while it expires, and only one worker at a time seals. Must not know
 how often a round comes, nor what becomes of a fault of the store.
 """
 
-import logging
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -15,19 +14,23 @@ from typing import Final
 import psycopg2
 from uuid_utils import uuid7
 
+from fluxpay.observability import errors, logs
+from fluxpay.stores.measuring import Measuring, Standing
 from fluxpay.stores.payment_changes import PaymentChanges
-from fluxpay.stores.pool import Pool
 from fluxpay.stores.problems import SerializationLost, StatementTimedOut
 from fluxpay.stores.sealing import Sealing
 
 EXPIRY_INTERVAL_S: Final = 5.0
 SEAL_INTERVAL_S: Final = 0.5
+MEASURE_INTERVAL_S: Final = 15.0
 EXPIRED_MAX: Final = 100
 # About a tenth of a second: a worker that is told to stop ends soon, and the statement is far from
 # its time limit on a slow disk too.
 SEALED_MAX: Final = 1000
+# Longer than a round and the pause after faults may take together, by all their limits.
+SILENCE_S_MAX: Final = 120.0
 
-_LOG: Final = logging.getLogger("fluxpay.worker")
+_LOG: Final = logs.logger("fluxpay.worker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,24 +47,17 @@ class Job:
 
     Args:
         name: In a log line, what failed.
-        did: In a log line, what was done, before its count.
+        did: In a log line, what was done and counted; empty where that is nothing to tell of.
         interval_s: From the end of a round to the next, when nothing more is waiting.
         run: Does one round.
+        silence_s_max: How long a round may be silent before the worker is no longer alive.
     """
 
     name: str
     did: str
     interval_s: float
     run: Callable[[], Awaitable[Round]]
-
-
-def jobs_on(pool: Pool) -> tuple[Job, ...]:
-    """All the jobs of a worker; each needs one connection at a time."""
-    expiry, sealing = Expiry(PaymentChanges(pool)), Sealing(pool)
-    return (
-        Job("expiry", "expired authorizations", EXPIRY_INTERVAL_S, expiry.run),
-        Job("sealing", "sealed transfers", SEAL_INTERVAL_S, lambda: seal(sealing)),
-    )
+    silence_s_max: float = SILENCE_S_MAX
 
 
 async def seal(sealing: Sealing, *, at_most: int = SEALED_MAX) -> Round:
@@ -72,6 +68,15 @@ async def seal(sealing: Sealing, *, at_most: int = SEALED_MAX) -> Round:
     sealed = await sealing.seal(at_most)
     # Going on until nothing is left would make a seal of every payment on a busy service.
     return Round(sealed, has_more=sealed >= at_most)
+
+
+async def measure(measuring: Measuring, *, show: Callable[[Standing], None]) -> Round:
+    """Look at the books once, and show how they stand.
+
+    Raises: StoreError.
+    """
+    show(await measuring.standing())
+    return Round(1, has_more=False)
 
 
 class Expiry:
@@ -122,13 +127,13 @@ class Expiry:
         except (ValueError, psycopg2.Error) as error:
             # One broken payment must not keep all others from expiring.
             if payment_id not in self._stuck:
-                _LOG.error("%s cannot expire: %s; run: fluxpay verify", payment_id, told(error))
+                # A rule says in its own words what is wrong with the books.
+                reason = str(error) if isinstance(error, ValueError) else errors.told(error)
+                _LOG.error(
+                    "payment_cannot_expire",
+                    tenant_id=tenant_id,
+                    payment_id=payment_id,
+                    reason=reason,
+                )
             self._stuck.add(payment_id)
             return False
-
-
-def told(error: Exception) -> str:
-    """An error as a log line may show it: the driver's own text may quote a customer's row."""
-    if isinstance(error, psycopg2.Error):
-        return error.diag.message_primary or type(error).__name__
-    return " ".join(str(error).split()) or type(error).__name__

@@ -8,15 +8,17 @@ traceback: whoever supervises the process starts a new one.
 """
 
 import asyncio
-import logging
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
 from typing import Final
 
 import psycopg2
 
+from fluxpay.observability import errors, logs
 from fluxpay.stores.problems import StoreError
-from fluxpay.worker.jobs import Job, told
+from fluxpay.worker.jobs import Job
 
 JITTER: Final = 0.1
 BACKOFF_S_MIN: Final = 0.5
@@ -24,23 +26,57 @@ BACKOFF_S_MAX: Final = 10.0
 # A busy worker seals twice a second; its log tells the sum now and then.
 TELL_EVERY_S: Final = 10.0
 
-_LOG: Final = logging.getLogger("fluxpay.worker")
+_LOG: Final = logs.logger("fluxpay.worker")
 
 
-async def keep_doing(job: Job, *, stop: asyncio.Event) -> None:
-    """Do a job until told to stop; a round that has begun is ended first."""
-    tally = _Tally(job.did, monotonic_s=asyncio.get_running_loop().time)
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What became of one round.
+
+    Args:
+        job: The name of the job.
+        result: `done`, `idle` when there was nothing to do, or `failed`.
+        items: How much was done.
+    """
+
+    job: str
+    result: str
+    items: int
+    elapsed_s: float
+
+
+RESULTS: Final = ("done", "idle", "failed")
+
+
+async def keep_doing(
+    job: Job, *, stop: asyncio.Event, on_ended: Callable[[Ended], None] = lambda _: None
+) -> None:
+    """Do a job until told to stop; a round that has begun is ended first.
+
+    Args:
+        on_ended: Told of every round.
+    """
+    tally = _Tally(job, monotonic_s=asyncio.get_running_loop().time)
     faults, pause_s = 0, 0.0
     while not await _is_set_within(stop, pause_s):
+        begun_s = perf_counter()
         try:
             done = await job.run()
         except (StoreError, psycopg2.Error) as error:
+            on_ended(Ended(job.name, "failed", 0, perf_counter() - begun_s))
             faults += 1
             pause_s = back_off_s(faults)
-            _LOG.warning("%s failed, next try in %.1f s: %s", job.name, pause_s, told(error))
+            _LOG.warning(
+                "job_failed",
+                job=job.name,
+                next_try_s=round(pause_s, 1),
+                error=errors.told(error),
+            )
             continue
+        result = "done" if done.done else "idle"
+        on_ended(Ended(job.name, result, done.done, perf_counter() - begun_s))
         if faults:
-            _LOG.info("%s works again", job.name)
+            _LOG.info("job_recovered", job=job.name)
         faults = 0
         tally.add(done.done)
         pause_s = 0.0 if done.has_more else job.interval_s * _spread(JITTER)
@@ -71,8 +107,8 @@ async def _is_set_within(event: asyncio.Event, pause_s: float) -> bool:
 class _Tally:
     """What was done and not told yet; the first line comes at once, the next ones now and then."""
 
-    def __init__(self, did: str, *, monotonic_s: Callable[[], float]) -> None:
-        self._did = did
+    def __init__(self, job: Job, *, monotonic_s: Callable[[], float]) -> None:
+        self._job = job
         self._monotonic_s = monotonic_s
         self._untold = 0
         self._quiet_until_s = 0.0
@@ -83,7 +119,7 @@ class _Tally:
             self.tell()
 
     def tell(self) -> None:
-        if self._untold:
-            _LOG.info("%s: %s", self._did, self._untold)
+        if self._untold and self._job.did:
+            _LOG.info("job_done", job=self._job.name, did=self._job.did, count=self._untold)
             self._untold = 0
             self._quiet_until_s = self._monotonic_s() + TELL_EVERY_S

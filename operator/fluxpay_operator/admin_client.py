@@ -21,6 +21,7 @@ from fluxpay.core.payments import instant
 from fluxpay.core.tenants import Environment, Tenant, TenantSpec, TenantState
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from fluxpay.core.key_rotation import RegisterKey
@@ -35,6 +36,8 @@ _LATER: Final = frozenset({408, 425, 429})
 _NOT_ADMITTED: Final = frozenset({401, 403})
 _RETRY_AFTER_S_MAX: Final = 300
 _DETAIL_CHARS_MAX: Final = 600
+CALLED: Final = ("ok", "not_found", "refused", "not_admitted", "unavailable")
+"""What comes of a request."""
 
 
 class AdminUnavailable(Exception):
@@ -92,9 +95,16 @@ class AdminToken:
 
 
 class AdminClient:
-    """The admin API at one address."""
+    """The admin API at one address.
 
-    def __init__(self, settings: OperatorSettings) -> None:
+    Args:
+        on_called: Told what came of each request, one of `CALLED`.
+    """
+
+    def __init__(
+        self, settings: OperatorSettings, *, on_called: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._on_called = on_called
         self._url = f"{settings.operator_admin_url}/admin/v1/tenants"
         self._token = AdminToken(settings)
         ca_file = settings.operator_admin_ca_file
@@ -141,6 +151,23 @@ class AdminClient:
 
     async def _call(
         self, method: str, path: str, body: dict[str, object] | None = None
+    ) -> dict[str, Any] | None:
+        result = "refused"
+        try:
+            found = await self._asked(method, path, body)
+            result = "not_found" if found is None else "ok"
+        except AdminUnavailable:
+            result = "unavailable"
+            raise
+        except AdminNotAdmitted:
+            result = "not_admitted"
+            raise
+        finally:
+            self._on_called(result)
+        return found
+
+    async def _asked(
+        self, method: str, path: str, body: dict[str, object] | None
     ) -> dict[str, Any] | None:
         try:
             async with self._session.request(

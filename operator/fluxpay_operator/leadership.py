@@ -14,13 +14,13 @@ Source: `coordination.k8s.io/v1` Lease; client-go's package leaderelection for t
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 import socket
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from fluxpay.observability import errors, logs
 from fluxpay_operator.kube import KubeConflict, KubeRefused, KubeUnavailable
 from fluxpay_operator.work_queue import spread
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 DURATION_S: Final = 15
 RENEW_DEADLINE_S: Final = 10.0
 RETRY_S: Final = 3.0
-_LOG: Final = logging.getLogger("fluxpay.operator")
+_LOG: Final = logs.logger("fluxpay.operator")
 
 
 def new_identity() -> str:
@@ -81,14 +81,14 @@ class Leadership:
 
     async def _hold(self, lead: Callable[[], Awaitable[None]]) -> None:
         self.is_leader = True
-        _LOG.info("leading, as %s", self._identity)
+        _LOG.info("leading", identity=self._identity)
         acting = asyncio.ensure_future(lead())
         try:
             while not acting.done():
                 await asyncio.wait([acting], timeout=spread(RETRY_S))
                 left_s = self._renewed_s + RENEW_DEADLINE_S - self._monotonic_s()
                 if left_s <= 0 or not await self._renew_within(left_s):
-                    _LOG.warning("leading no more: the Lease could not be renewed")
+                    _LOG.warning("leading_no_more")
                     return
         finally:
             self.is_leader = False
@@ -124,7 +124,7 @@ class Leadership:
         except KubeConflict:
             return False
         except (KubeUnavailable, KubeRefused) as error:
-            _LOG.warning("the Lease cannot be taken: %s", error)
+            _LOG.warning("lease_untaken", error=errors.told(error))
             return False
         # From before the call: the server may have counted from any instant since.
         self._renewed_s = begun_s
@@ -178,4 +178,4 @@ class Leadership:
             spec = {**lease["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
             await self._kube.replace_lease({**lease, "spec": spec})
         except (KubeUnavailable, KubeRefused) as error:
-            _LOG.warning("the Lease cannot be given back, and runs out: %s", error)
+            _LOG.warning("lease_not_given_back", error=errors.told(error))

@@ -7,15 +7,15 @@ Must not know what a turn does.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from kubernetes.aio.client.api_client import ApiClient
 
+from fluxpay.observability import errors, logs, probes
 from fluxpay.settings import BadSetting
 from fluxpay.termination import listen
-from fluxpay_operator import logs, probes, watching
+from fluxpay_operator import watching
 from fluxpay_operator.admin_client import AdminClient
 from fluxpay_operator.kube import (
     Kube,
@@ -26,9 +26,9 @@ from fluxpay_operator.kube import (
 )
 from fluxpay_operator.leadership import Leadership, new_identity
 from fluxpay_operator.metrics import Metrics
-from fluxpay_operator.probes import Vitals
 from fluxpay_operator.reconciling import Reconciler
 from fluxpay_operator.sights import Sights
+from fluxpay_operator.vitals import Vitals
 from fluxpay_operator.watching import Hearing
 from fluxpay_operator.work_queue import Key, WorkQueue, spread
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from fluxpay.settings import OperatorSettings
 
-_LOG: Final = logging.getLogger("fluxpay.operator")
+_LOG: Final = logs.logger("fluxpay.operator")
 _LOOK_AGAIN_S: Final = 4.0
 _GREETINGS_AT_ONCE: Final = 4
 
@@ -50,16 +50,20 @@ async def run(settings: OperatorSettings, *, on_ready: Callable[[str], None]) ->
 
     Raises: BadSetting when no cluster or no namespace for the Lease can be found.
     """
-    logs.set_up(settings.log_level)
+    logs.set_up(settings.log_level, settings.log_format)
     lease_namespace = settings.operator_lease_namespace or pod_namespace()
     if lease_namespace is None:
         raise BadSetting(
             "FLUXPAY_OPERATOR_LEASE_NAMESPACE", "is not set, and this is no pod; name a namespace"
         )
     cluster = await _cluster()
-    kube, admin = Kube(ApiClient(cluster)), AdminClient(settings)
+    metrics = Metrics()
+    kube = Kube(ApiClient(cluster))
+    admin = AdminClient(settings, on_called=metrics.admin_called)
     try:
-        await _Operator(settings, cluster, kube, admin, lease_namespace).run(on_ready)
+        with metrics.loop_lag.measured():
+            operator = _Operator(settings, cluster, kube, admin, metrics, lease_namespace)
+            await operator.run(on_ready)
     finally:
         await admin.close()
         await kube.close()
@@ -74,13 +78,14 @@ class _Operator:
         cluster: Configuration,
         kube: Kube,
         admin: AdminClient,
+        metrics: Metrics,
         lease_namespace: str,
     ) -> None:
         monotonic_s = asyncio.get_running_loop().time
         self._settings = settings
         self._cluster = cluster
         self._kube = kube
-        self._metrics = Metrics()
+        self._metrics = metrics
         self._queue = WorkQueue()
         self._sights = Sights(self._queue)
         self._hearing = Hearing(monotonic_s)
@@ -107,7 +112,7 @@ class _Operator:
         listen(stop)
         runner, port = await probes.serve(
             self._vitals,
-            self._metrics,
+            self._metrics.exposition,
             host=self._settings.operator_host,
             port=self._settings.operator_port,
         )
@@ -127,9 +132,9 @@ class _Operator:
                 found = [await self._kube.list_tenants(one) for one in namespaces]
                 if all(one is not None for one in found):
                     return
-                _LOG.warning("the cluster does not know tenants.fluxpay.io: apply its definition")
+                _LOG.warning("definition_missing", resource="tenants.fluxpay.io")
             except (KubeUnavailable, KubeRefused) as error:
-                _LOG.warning("tenants cannot be read yet: %s", error)
+                _LOG.warning("tenants_unreadable", error=errors.told(error))
             # Nothing has died: it is what we wait for that is not there.
             self._hearing.heard_all()
             self._leadership.tried_s = asyncio.get_running_loop().time()
@@ -172,7 +177,7 @@ class _Operator:
                             await self._reconciler.greet(key)
                         except Exception:  # noqa: BLE001
                             # A greeting that fails must not end the turns of all tenants.
-                            _LOG.exception("the greeting of %s failed", key)
+                            _LOG.exception("greeting_failed", **key.members)
 
                 def begin(key: Key) -> None:
                     tasks.create_task(greet(key))

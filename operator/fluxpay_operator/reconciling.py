@@ -7,13 +7,15 @@ Must not know what calls it, nor when again but for the answer it gives.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from structlog.contextvars import bound_contextvars
 
 from fluxpay.core.tenants import TenantState, plan
+from fluxpay.observability import errors, logs
 from fluxpay_operator import gathering, reports
 from fluxpay_operator.admin_client import AdminNotAdmitted, AdminRefused, AdminUnavailable
 from fluxpay_operator.bindings import OwnerReference
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from fluxpay_operator.metrics import Metrics
     from fluxpay_operator.sights import Sights
 
-_LOG: Final = logging.getLogger("fluxpay.operator")
+_LOG: Final = logs.logger("fluxpay.operator")
 # A token that is not admitted is one for all tenants: a thousand of them must not ask at once.
 _NOT_ADMITTED_S: Final = 120.0
 _DUE_S_MIN: Final = 1.0
@@ -97,17 +99,17 @@ class Reconciler:
         Args:
             failures: How often in a row it could not be done.
         """
-        with self._metrics.timed():
+        with bound_contextvars(**key.members), self._metrics.timed():
             try:
                 result, again = await self._reconcile(key, failures)
             except KubeUnavailable as error:
-                _LOG.warning("Kubernetes does not serve: %s", error, extra=_named(key))
+                _LOG.warning("kubernetes_unavailable", error=errors.told(error))
                 result, again = "retried", Again(failed=True)
             except KubeConflict:
                 # Somebody wrote at the same moment: look again, soon.
                 result, again = "retried", Again(failed=True)
             except KubeRefused as error:
-                _LOG.error("Kubernetes refused: %s", error, extra=_named(key))
+                _LOG.error("kubernetes_refused", error=errors.told(error))
                 result, again = "refused", Again(after_s=spread(self._resync_s), failed=True)
             except Exception:
                 self._metrics.reconciled("failed")
@@ -127,7 +129,7 @@ class Reconciler:
             # It was reconciled meanwhile, which tells more.
             return
         except (KubeUnavailable, KubeRefused) as error:
-            _LOG.warning("cannot tell that it is under way: %s", error, extra=_named(key))
+            _LOG.warning("greeting_untold", error=errors.told(error), **key.members)
 
     async def _reconcile(self, key: Key, failures: int) -> tuple[str, Again | None]:
         resource = await self._kube.tenant(key.namespace, key.name)
@@ -247,7 +249,7 @@ class Reconciler:
         if trouble is None:
             result = "changed" if turn.has_changed else "unchanged"
             return result, Again(after_s=min(resync_s, self._until(report.due_at)))
-        _LOG.warning("%s: %s", trouble.reason, trouble.message, extra=_named(turn.key))
+        _LOG.warning("tenant_troubled", reason=trouble.reason, message=trouble.message)
         if trouble.stalls or is_blocked:
             return "stalled", Again(after_s=resync_s, failed=is_leaving)
         return "retried", Again(after_s=retry_after_s, failed=True)
@@ -272,8 +274,3 @@ class Reconciler:
 def _is_forced(resource: Document) -> bool:
     annotations: dict[str, str] = resource["metadata"].get("annotations") or {}
     return annotations.get(FORCE_ANNOTATION) == "true"
-
-
-def _named(key: Key) -> dict[str, Any]:
-    """What a log line says about whom."""
-    return {"namespace": key.namespace, "tenant": key.name}

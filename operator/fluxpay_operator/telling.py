@@ -5,7 +5,6 @@ Writes only what is not so already. An Event that cannot be recorded is no failu
 
 from __future__ import annotations
 
-import logging
 import socket
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from fluxpay.observability import errors, logs
 from fluxpay_operator import kube
 from fluxpay_operator.carrying_out import News
 from fluxpay_operator.conditions import TRUE, flips, whole_s
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fluxpay_operator.kube import Document, Kube
     from fluxpay_operator.metrics import Metrics
 
-_LOG: Final = logging.getLogger("fluxpay.operator")
+_LOG: Final = logs.logger("fluxpay.operator")
 _MESSAGE_CHARS_MAX: Final = 1024
 
 
@@ -68,19 +68,13 @@ class Teller:
     async def post(self, resource: Document, news: Iterable[News]) -> None:
         """Record Events about a resource."""
         for one in news:
-            level = logging.WARNING if one.is_warning else logging.INFO
-            namespace, name = kube.names(resource)
-            _LOG.log(
-                level,
-                "%s: %s",
-                one.reason,
-                one.message,
-                extra={"namespace": namespace, "tenant": name},
-            )
+            tell = _LOG.warning if one.is_warning else _LOG.info
+            about = Key(*kube.names(resource)).members
+            tell("tenant_news", reason=one.reason, message=one.message, **about)
             try:
                 await self._kube.post_event(_event(resource, one, now=self._now()))
             except (KubeUnavailable, KubeRefused) as error:
-                _LOG.warning("an Event cannot be recorded: %s", error)
+                _LOG.warning("event_unrecorded", error=errors.told(error), **about)
 
     def forget(self, key: Key) -> None:
         """Count a tenant no longer."""

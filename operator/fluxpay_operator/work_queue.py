@@ -11,17 +11,18 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import logging
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from itertools import count
 from typing import Final
 
+from fluxpay.observability import logs
+
 BACKOFF_S_MIN: Final = 0.5
 BACKOFF_S_MAX: Final = 60.0
 _EXPONENT_MAX: Final = 16
-_LOG: Final = logging.getLogger("fluxpay.operator")
+_LOG: Final = logs.logger("fluxpay.operator")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -33,6 +34,11 @@ class Key:
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
+
+    @property
+    def members(self) -> dict[str, str]:
+        """What a log line says about whom."""
+        return {"namespace": self.namespace, "tenant": self.name}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +105,7 @@ class WorkQueue:
             again = await work(key, self._failures.get(key, 0))
         except Exception:  # noqa: BLE001
             # A bug must not end the work on all other tenants; it is counted, and tried again.
-            _LOG.exception("the work on %s failed", key)
+            _LOG.exception("work_failed", **key.members)
             again = Again(failed=True)
         finally:
             free.release()

@@ -2,7 +2,8 @@
 
 Postgres syncs every commit, row-level security is on, every tenant has a rate limit and fraud
 limits that are asked for each payment, metrics and logs are on, and one trace in a hundred is
-sampled. All that is missing is what a bench must not meet: a limit that says no.
+sampled and sent to a collector. All that is missing is what a bench must not meet: a limit that
+says no.
 """
 
 import asyncio
@@ -23,10 +24,9 @@ from tests.conftest import Database
 from tests.e2e.serving import Customer, Service, enroll, serving
 
 TENANTS: Final = 100
-_PRODUCTION: Final = {
-    "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
-    "OTEL_TRACES_SAMPLER_ARG": "0.01",
-}
+_ENDPOINT: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
+_RATIO: Final = "OTEL_TRACES_SAMPLER_ARG"
+_PRODUCTION: Final = {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", _RATIO: "0.01"}
 # What a database server of this size would be given: some gigabytes of memory, and checkpoints
 # that are minutes apart. What runs beside `fluxpay dev` takes far less.
 _SERVER: Final = {"shared_buffers": "3GB", "max_wal_size": "16GB", "checkpoint_timeout": "15min"}
@@ -96,8 +96,9 @@ async def staged(
     try:
         async with AsyncExitStack() as stack:
             log = stack.enter_context((directory / "services.log").open("wb"))
-            empty_url = await stack.enter_async_context(_empty_handler())
-            opened = _Opened(stack, postgres, valkey, log.fileno())
+            (empty_url,) = await stack.enter_async_context(_helper("empty"))
+            collectors = await stack.enter_async_context(_helper("collector"))
+            opened = _Opened(stack, postgres, valkey, log.fileno(), *collectors)
             houses = await _houses(opened, wish, tell=tell)
             yield Stage(postgres, valkey, houses, empty_url)
     finally:
@@ -111,6 +112,8 @@ class _Opened:
     postgres: EmbeddedPostgres
     valkey: EmbeddedValkey
     log: int
+    collector_url: str
+    deaf_url: str
 
     def database(self, name: str, *, migrated: bool = True) -> Database:
         """An empty database."""
@@ -125,8 +128,9 @@ class _Opened:
 
     async def serve(self, database: Database, **given: Any) -> Service:
         """One more service process."""
+        wanted = {**_PRODUCTION, _ENDPOINT: self.collector_url, **given}
         return await self.stack.enter_async_context(
-            serving(database, self.valkey.url, stderr=self.log, **_PRODUCTION, **given)
+            serving(database, self.valkey.url, stderr=self.log, **wanted)
         )
 
 
@@ -147,6 +151,13 @@ async def _houses(opened: _Opened, wish: Wish, *, tell: Callable[[str], None]) -
             database, FLUXPAY_COMMIT_BATCH_MAX="1", FLUXPAY_COMMIT_WRITERS="8"
         )
         houses["unbatched"] = House((alone,), customers)
+    traced = {
+        "untraced": {_RATIO: "0"},
+        "traced": {_RATIO: "1"},
+        "deaf": {_ENDPOINT: opened.deaf_url},
+    }
+    for name in traced.keys() & wish.houses:
+        houses[name] = House((await opened.serve(database, **traced[name]),), customers)
     if SOAK in wish.houses:
         houses[SOAK] = House((await opened.serve(database),), customers)
     if BALANCES in wish.houses:
@@ -186,13 +197,14 @@ async def _enrolled(service: Service) -> list[Customer]:
 
 
 @asynccontextmanager
-async def _empty_handler() -> AsyncIterator[str]:
+async def _helper(name: str) -> AsyncIterator[list[str]]:
+    """A server of the bench's own, and the URLs it says."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.bench.empty", stdout=asyncio.subprocess.PIPE
+        sys.executable, "-m", f"tests.bench.{name}", stdout=asyncio.subprocess.PIPE
     )
     try:
         assert process.stdout is not None
-        yield (await process.stdout.readline()).decode().strip()
+        yield (await process.stdout.readline()).decode().split()
     finally:
         process.kill()
         await process.wait()

@@ -201,7 +201,7 @@ def _exported() -> dict[str, tuple[str, set[str]]]:
     metrics.claim_ended("new")
     metrics.rate_limited("/")
     metrics.fraud_rejected("velocity")
-    metrics.batch_committed(1)
+    metrics.batch_committed(1, 0.001)
     metrics.effect_answered(get_args(AnyEffect)[0], 0.001)
     text, _ = metrics.exposition("")
     found: dict[str, tuple[str, set[str]]] = {}

@@ -57,7 +57,7 @@ class Bookkeeper:
     def __init__(self, pool: Pool, tenant: str, now: datetime, *, key_prefix: str = "k") -> None:
         self.tenant = tenant
         self._pool = pool
-        self._writer = PaymentWriter(pool, batch_max=8, writers_max=1, on_batch=lambda _: None)
+        self._writer = PaymentWriter(pool, batch_max=8, writers_max=1)
         self._changes = PaymentChanges(pool)
         self._now = now
         self._key_prefix = key_prefix

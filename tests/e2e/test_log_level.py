@@ -1,6 +1,7 @@
 """The log of a service process: on stderr, and no more of it than was asked for."""
 
 import asyncio
+import json
 
 import pytest
 
@@ -19,4 +20,5 @@ async def test_a_service_logs_at_the_level_it_was_given(
     async with serving(database, redis_url, FLUXPAY_LOG_LEVEL=level) as service:
         async with asyncio.timeout(30):
             assert 0 == await service.stop()
-    assert tells == ("INFO fluxpay.web draining" in capfd.readouterr().err)
+    told = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    assert (["draining", "stopped"] if tells else []) == [line["event"] for line in told]

@@ -109,7 +109,7 @@ class Bookkeeper:
             create_payment(request, tenant=tenant, claim=self._claim(), uuid=uuid, now=now)
         )
         assert isinstance(effect, PostPayment)
-        writer = PaymentWriter(self._pool, batch_max=1, writers_max=1, on_batch=lambda _: None)
+        writer = PaymentWriter(self._pool, batch_max=1, writers_max=1)
         assert Posted() == await writer.post(effect.posting)
         await writer.close()
         return effect.posting.payment.id

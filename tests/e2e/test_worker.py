@@ -98,7 +98,8 @@ async def test_the_worker_of_dev_lets_an_authorization_expire(tmp_path: Path) ->
     finally:
         process.terminate()
     assert 0 == process.wait(timeout=60)
-    assert "expired authorizations: 1" in output.read_text()
+    told = output.read_text()
+    assert '"job": "expiry", "did": "expired authorizations", "count": 1}' in told
 
 
 def test_dev_says_so_and_stops_when_its_worker_dies(tmp_path: Path) -> None:
@@ -106,7 +107,7 @@ def test_dev_says_so_and_stops_when_its_worker_dies(tmp_path: Path) -> None:
     program = f"""
 import fluxpay.cli, fluxpay.dev, json, sys
 
-async def work(settings, *, stop):
+async def work(settings, *, stop, metrics):
     raise KeyError("a bug")
 
 fluxpay.dev.work = work

@@ -88,7 +88,7 @@ async def purses(pool: Pool, *, reserve_minor: int = 0, ruled: bool = False) -> 
 async def pay(pool: Pool, tenant: str, key: str = "paid") -> str:
     """Make a payment; tells the id of its transfer."""
     made = posting(tenant, key)
-    await PaymentWriter(pool, batch_max=1, writers_max=1, on_batch=lambda _: None).post(made)
+    await PaymentWriter(pool, batch_max=1, writers_max=1).post(made)
     return made.transfer.id
 
 

@@ -17,12 +17,13 @@ from fluxpay.stores.problems import OutcomeUnknown, SerializationLost
 from fluxpay.stores.writer import PaymentWriter
 from tests.conftest import Database
 from tests.stores.postings import posting, tenant_id
+from tests.stores.watching import Sizes
 
 TABLES = ("payments", "ledger_transfers", "idempotency_records", "events")
 
 
-def batch_writer(pool: Pool, sizes: list[int] | None = None) -> BatchWriter:
-    return BatchWriter(pool, on_batch=([] if sizes is None else sizes).append)
+def batch_writer(pool: Pool, sizes: Sizes | None = None) -> BatchWriter:
+    return BatchWriter(pool, watch=Sizes() if sizes is None else sizes)
 
 
 async def post(pool: Pool, *postings: Posting) -> tuple[Outcome, ...]:
@@ -44,7 +45,7 @@ def purge(database: Database) -> None:
 
 
 async def test_a_batch_of_500_is_committed_by_one_statement(pool: Pool, database: Database) -> None:
-    sizes: list[int] = []
+    sizes = Sizes()
     tenant = tenant_id()
     batch = tuple(posting(tenant, f"k-{n}") for n in range(500))
     assert (Posted(),) * 500 == await batch_writer(pool, sizes).post(PostBatch(batch))
@@ -144,8 +145,8 @@ async def test_racing_batches_and_single_payments_with_the_same_keys_never_split
     pool: Pool, database: Database
 ) -> None:
     tenant = tenant_id()
-    sizes: list[int] = []
-    single = PaymentWriter(pool, batch_max=16, writers_max=2, on_batch=sizes.append)
+    sizes = Sizes()
+    single = PaymentWriter(pool, batch_max=16, writers_max=2, watch=sizes)
     writers = [batch_writer(pool) for _ in range(4)]
     for round_ in range(10):
         keys = [f"{round_}-{n:02}" for n in range(20)]

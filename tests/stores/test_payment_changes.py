@@ -51,7 +51,7 @@ async def captured(pool: Pool, tenant: str, key: str) -> Payment:
 
 
 async def paid(pool: Pool, tenant: str, key: str, capture: CaptureMode) -> Payment:
-    writer = PaymentWriter(pool, batch_max=1, writers_max=1, on_batch=lambda _: None)
+    writer = PaymentWriter(pool, batch_max=1, writers_max=1)
     made = posting(tenant, key, capture=capture)
     await writer.post(made)
     return made.payment

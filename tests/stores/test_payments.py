@@ -20,7 +20,7 @@ async def test_a_payment_reads_as_it_was_posted_whatever_the_time_zone_of_the_se
     with closing(psycopg2.connect(database.owner_url)) as owner, owner.cursor() as cursor:
         cursor.execute(f"ALTER DATABASE {database.name} SET timezone TO 'Asia/Kathmandu'")
         owner.commit()
-    writer = PaymentWriter(pool, batch_max=8, writers_max=1, on_batch=lambda _: None)
+    writer = PaymentWriter(pool, batch_max=8, writers_max=1)
     one = posting(tenant_id(), "k", reference='"\\\n→', capture=CaptureMode.MANUAL)
     await writer.post(one)
     found = await Payments(pool).find(FindPayment(one.payment.tenant_id, one.payment.id))
@@ -30,7 +30,7 @@ async def test_a_payment_reads_as_it_was_posted_whatever_the_time_zone_of_the_se
 
 
 async def test_a_payment_is_there_for_its_own_tenant_alone(pool: Pool) -> None:
-    writer = PaymentWriter(pool, batch_max=8, writers_max=1, on_batch=lambda _: None)
+    writer = PaymentWriter(pool, batch_max=8, writers_max=1)
     one = posting(tenant_id(), "k")
     await writer.post(one)
     assert await Payments(pool).find(FindPayment(tenant_id(), one.payment.id)) is None

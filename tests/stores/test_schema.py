@@ -19,7 +19,7 @@ READABLE = (*TENANT_TABLES, "ledger_entries", "tenants", "api_keys")
 @pytest.fixture
 async def tenants(pool: Pool) -> tuple[str, str]:
     """Two tenants with a payment each."""
-    writer = PaymentWriter(pool, batch_max=8, writers_max=1, on_batch=lambda _: None)
+    writer = PaymentWriter(pool, batch_max=8, writers_max=1)
     one, other = tenant_id(), tenant_id()
     await writer.post(posting(one, "k"))
     await writer.post(posting(other, "k"))

@@ -18,19 +18,20 @@ from fluxpay.stores.problems import OutcomeUnknown, SerializationLost, StoreErro
 from fluxpay.stores.writer import PaymentWriter
 from tests.conftest import Database
 from tests.stores.postings import posting, tenant_id
+from tests.stores.watching import Sizes
 
 TABLES = ("payments", "ledger_transfers", "idempotency_records", "events")
 
 
 def writer_on(
     pool: Pool,
-    sizes: list[int] | None = None,
+    sizes: Sizes | None = None,
     *,
     batch_max: int = 32,
     writers_max: int = 1,
 ) -> PaymentWriter:
-    sink = [] if sizes is None else sizes
-    return PaymentWriter(pool, batch_max=batch_max, writers_max=writers_max, on_batch=sink.append)
+    watch = Sizes() if sizes is None else sizes
+    return PaymentWriter(pool, batch_max=batch_max, writers_max=writers_max, watch=watch)
 
 
 def rows(database: Database, sql: str) -> list[tuple[Any, ...]]:
@@ -67,7 +68,7 @@ async def test_a_payment_commits_with_its_transfer_record_and_event(
 async def test_what_queues_during_a_commit_goes_in_one_batch(
     pool: Pool, database: Database
 ) -> None:
-    sizes: list[int] = []
+    sizes = Sizes()
     writer = writer_on(pool, sizes, batch_max=16)
     tenants = [tenant_id() for _ in range(3)]
     first = asyncio.ensure_future(writer.post(posting(tenants[0], "first")))
@@ -82,7 +83,7 @@ async def test_what_queues_during_a_commit_goes_in_one_batch(
 
 
 async def test_the_payments_of_one_loop_turn_share_a_batch(pool: Pool) -> None:
-    sizes: list[int] = []
+    sizes = Sizes()
     writer = writer_on(pool, sizes)
     await asyncio.gather(*(writer.post(posting(tenant_id(), "k")) for _ in range(7)))
     assert [7] == sizes
@@ -143,7 +144,7 @@ async def test_batches_with_the_same_keys_in_opposite_order_never_deadlock(
 
 
 async def test_a_poisoned_item_fails_alone(pool: Pool, database: Database) -> None:
-    sizes: list[int] = []
+    sizes = Sizes()
     writer = writer_on(pool, sizes)
     good = [posting(tenant_id(), f"k-{n}") for n in range(5)]
     bad = posting(tenant_id(), "k-bad")
@@ -189,7 +190,7 @@ class LosesReplies(PaymentWriter):
 async def test_a_lost_reply_is_asked_for_again_and_is_not_a_replay(
     pool: Pool, database: Database
 ) -> None:
-    writer = LosesReplies(pool, batch_max=32, writers_max=1, on_batch=lambda _: None)
+    writer = LosesReplies(pool, batch_max=32, writers_max=1)
     writer.lost = 2
     tenant = tenant_id()
     answers = await asyncio.gather(*(writer.post(posting(tenant, f"k-{n}")) for n in range(3)))
@@ -198,7 +199,7 @@ async def test_a_lost_reply_is_asked_for_again_and_is_not_a_replay(
 
 
 async def test_a_reply_that_stays_lost_is_an_error_of_the_store(pool: Pool) -> None:
-    writer = LosesReplies(pool, batch_max=32, writers_max=1, on_batch=lambda _: None)
+    writer = LosesReplies(pool, batch_max=32, writers_max=1)
     writer.lost = 100
     with pytest.raises(OutcomeUnknown):
         await writer.post(posting(tenant_id(), "k"))
@@ -220,7 +221,7 @@ class LosesRaces(PaymentWriter):
 async def test_a_lost_race_is_run_again_three_times_at_most(
     pool: Pool, lost: int, outcome: object
 ) -> None:
-    writer = LosesRaces(pool, batch_max=32, writers_max=1, on_batch=lambda _: None)
+    writer = LosesRaces(pool, batch_max=32, writers_max=1)
     writer.lost = lost
     (answer,) = await asyncio.gather(writer.post(posting(tenant_id(), "k")), return_exceptions=True)
     assert outcome == (type(answer) if isinstance(answer, StoreError) else answer)
@@ -260,7 +261,7 @@ async def test_two_writers_commit_side_by_side(pool: Pool, database: Database) -
             finally:
                 under_way -= 1
 
-    writer = Watched(pool, batch_max=4, writers_max=2, on_batch=lambda _: None)
+    writer = Watched(pool, batch_max=4, writers_max=2)
     await asyncio.gather(*(writer.post(posting(tenant_id(), "k")) for _ in range(40)))
     assert 2 == most
     assert 40 == counts(database)["payments"]

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 import re
 import uuid
 from typing import Any
@@ -23,6 +22,7 @@ from fluxpay.stores.problems import (
     StoreUnavailable,
 )
 from fluxpay.web.route import Route
+from tests.conftest import Lines
 from tests.web.conftest import Launch
 from tests.web.service import PAYMENT, Answer, RawConnection, Service, request_bytes
 
@@ -345,19 +345,20 @@ def failing_with(error: Exception) -> Route:
 
 @pytest.mark.parametrize("handler", [crash, forget])
 async def test_a_fault_shows_nothing_and_is_logged_once(
-    launch: Launch, caplog: pytest.LogCaptureFixture, handler: Any
+    launch: Launch, lines: Lines, handler: Any
 ) -> None:
     service = await launch(routes=[Route("GET", "/test/fault", handler)])
-    with caplog.at_level(logging.DEBUG):
-        answer = await service.call("GET", "/test/fault", headers={"X-Secret": "of the client"})
+    answer = await service.call("GET", "/test/fault", headers={"X-Secret": "of the client"})
     assert_problem(Code.INTERNAL_ERROR, answer, instance="/test/fault")
     assert b"secret" not in answer.body
     assert b"Traceback" not in answer.body
-    faults = [record for record in caplog.records if record.levelno >= logging.WARNING]
-    assert 1 == len(faults)
-    assert answer.document["trace_id"] in faults[0].getMessage()
-    assert "of the client" not in caplog.text
-    assert service.api_key not in caplog.text
+    trace_id = answer.document["trace_id"]
+    failed, answered = (line for line in lines() if line.get("trace_id") == trace_id)
+    assert ("request_failed", "/test/fault") == (failed["event"], failed["route"])
+    assert "Error" in failed["exception"]
+    assert ("request_answered", 500) == (answered["event"], answered["status"])
+    assert "of the client" not in str(lines())
+    assert service.api_key not in str(lines())
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from fluxpay.core.problems import Code
 from fluxpay.web.route import Route
+from tests.conftest import Lines
 from tests.web.conftest import Launch
 from tests.web.service import PAYMENT, RawConnection, Service, request_bytes
 from tests.web.test_chain import ON_EVERY_ANSWER, assert_problem
@@ -205,7 +206,7 @@ async def test_a_body_is_asked_for_only_once_its_sender_is_known(service: Servic
 
 
 async def test_an_answer_that_has_begun_is_cut_and_not_followed_by_another(
-    launch: Launch, caplog: pytest.LogCaptureFixture
+    launch: Launch, lines: Lines
 ) -> None:
     async def begin(request: web.Request) -> web.Response:
         response = web.Response(headers={"Content-Length": "100"})
@@ -220,4 +221,5 @@ async def test_an_answer_that_has_begun_is_cut_and_not_followed_by_another(
             received = await connection.reader.read()
     assert received.endswith(b"half of it")
     assert 1 == received.count(b"HTTP/1.1")
-    assert "half way" in caplog.text
+    (failed,) = (line for line in lines() if line["event"] == "request_failed")
+    assert ["RuntimeError"] == failed["exception"].splitlines()[-1:]

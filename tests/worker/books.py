@@ -29,7 +29,7 @@ async def pay(
     now: datetime | None = None,
 ) -> list[Payment]:
     """Make payments, each in a transaction of its own; fresh tenants take turns."""
-    writer = PaymentWriter(pool, batch_max=1, writers_max=4, on_batch=lambda _: None)
+    writer = PaymentWriter(pool, batch_max=1, writers_max=4)
     ids = [tenant_id() for _ in range(tenants)]
     made = [
         posting(ids[number % tenants], f"key-{number}", capture=capture, now=now)

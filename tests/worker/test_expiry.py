@@ -1,11 +1,9 @@
 """Authorizations expire when they are due, once, whoever else is at work."""
 
 import asyncio
-import logging
 from datetime import UTC, datetime, timedelta
 
 import psycopg2
-import pytest
 from uuid_utils import uuid7
 
 from fluxpay.core.effects import ChangePayment
@@ -17,7 +15,7 @@ from fluxpay.stores.database import Database as Service
 from fluxpay.stores.payment_changes import PaymentChanges
 from fluxpay.stores.pool import Pool
 from fluxpay.worker.jobs import Expiry, Round
-from tests.conftest import Database
+from tests.conftest import Database, Lines
 from tests.worker.books import count, pay, rows, statuses
 
 MADE_AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -119,7 +117,7 @@ async def test_a_payment_that_somebody_holds_is_left_for_the_next_round(
 
 
 async def test_payments_with_broken_books_are_named_once_and_hold_up_nobody(
-    pool: Pool, database: Database, caplog: pytest.LogCaptureFixture
+    pool: Pool, database: Database, lines: Lines
 ) -> None:
     broken = [payment.id for payment in await authorize(pool, 2)]
     # Due before all others, and as many as a round takes.
@@ -130,11 +128,12 @@ async def test_payments_with_broken_books_are_named_once_and_hold_up_nobody(
     )
     await authorize(pool, 3)
     job = expiry(pool, at_most=2)
-    with caplog.at_level(logging.ERROR, "fluxpay.worker"):
-        rounds = [await job.run() for _ in range(4)]
+    rounds = [await job.run() for _ in range(4)]
     assert [0, 2, 1, 0] == [one.done for one in rounds]
     assert {"expired": 3, "partially_captured": 2} == statuses(database)
-    assert sorted(broken) == sorted(record.getMessage().split()[0] for record in caplog.records)
+    told = [one for one in lines() if one["event"] == "payment_cannot_expire"]
+    assert sorted(broken) == sorted(one["payment_id"] for one in told)
+    assert all(one["reason"] for one in told)
 
     rows(database, "UPDATE payments SET amount_captured = 0 WHERE status = 'partially_captured'")
     rows(database, "UPDATE payments SET status = 'authorized' WHERE status = 'partially_captured'")

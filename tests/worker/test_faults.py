@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from fluxpay.embedded.postgres import EmbeddedPostgres
 from fluxpay.settings import WorkerSettings
@@ -16,9 +17,14 @@ from fluxpay.stores.pool import Pool
 from fluxpay.stores.problems import StoreError
 from fluxpay.worker.jobs import Expiry, Round
 from fluxpay.worker.process import work
-from tests.conftest import Database
+from fluxpay.worker.telemetry import Metrics
+from tests.conftest import Database, Lines
 from tests.faults.proxy import FaultProxy
 from tests.worker.books import assert_each_transfer_is_sealed_once, count, pay, rows, until
+
+
+def metrics() -> Metrics:
+    return Metrics(CollectorRegistry())
 
 
 @asynccontextmanager
@@ -26,7 +32,7 @@ async def working(url: str, *, shutdown_timeout_s: int = 10) -> AsyncIterator[No
     """A worker in this process, told to stop at the end of the block."""
     stop, ready = asyncio.Event(), asyncio.Event()
     settings = WorkerSettings(database_url=url, shutdown_timeout_s=shutdown_timeout_s)
-    task = asyncio.create_task(work(settings, stop=stop, on_ready=ready.set))
+    task = asyncio.create_task(work(settings, stop=stop, metrics=metrics(), on_ready=ready.set))
     async with asyncio.timeout(30):
         await ready.wait()
     try:
@@ -75,14 +81,14 @@ async def test_a_worker_outlives_cuts_and_a_server_that_refuses(
 
 
 async def test_a_worker_in_a_black_hole_is_told_to_stop_and_ends(
-    pool: Pool, database: Database, proxy: FaultProxy, caplog: pytest.LogCaptureFixture
+    pool: Pool, database: Database, proxy: FaultProxy, lines: Lines
 ) -> None:
     async with working(through(proxy, database), shutdown_timeout_s=1):
         await seals_all(pool, database)
         proxy.blackhole()
         # Long enough for a round to have begun that will not end.
         await asyncio.sleep(1)
-    assert "sealing did not end in time" in caplog.text
+    assert ["sealing"] == [one["job"] for one in lines() if one["event"] == "job_cut_off"]
 
 
 async def test_a_worker_outlives_a_restart_of_the_database(tmp_path: Path) -> None:
@@ -104,11 +110,13 @@ async def test_a_worker_outlives_a_restart_of_the_database(tmp_path: Path) -> No
 
 
 async def test_one_job_that_fails_holds_up_no_other(
-    pool: Pool, database: Database, caplog: pytest.LogCaptureFixture
+    pool: Pool, database: Database, lines: Lines
 ) -> None:
     rows(database, "REVOKE EXECUTE ON FUNCTION due_authorizations FROM fluxpay_app")
     async with working(database.app_url):
-        await until(lambda: "expiry failed" in caplog.text)
+        await until(
+            lambda: any(one["event"] == "job_failed" and one["job"] == "expiry" for one in lines())
+        )
         await seals_all(pool, database)
 
 
@@ -122,4 +130,4 @@ async def test_a_bug_in_one_job_ends_the_worker_with_it(
     settings = WorkerSettings(database_url=database.app_url)
     with pytest.raises(KeyError):
         async with asyncio.timeout(30):
-            await work(settings, stop=asyncio.Event())
+            await work(settings, stop=asyncio.Event(), metrics=metrics())

@@ -1,9 +1,6 @@
 """The loop round a job: at once again, later, or after a fault; and the end of it."""
 
 import asyncio
-import logging
-import re
-from collections.abc import Callable
 
 import psycopg2
 import pytest
@@ -11,6 +8,7 @@ import pytest
 from fluxpay.stores.problems import StatementTimedOut, StoreUnavailable
 from fluxpay.worker.jobs import Job, Round
 from fluxpay.worker.loop import BACKOFF_S_MAX, BACKOFF_S_MIN, back_off_s, keep_doing
+from tests.conftest import Lines
 
 IDLE = Round(0, has_more=False)
 FAULTS = [StoreUnavailable("gone"), StatementTimedOut("slow"), psycopg2.Error("odd")]
@@ -39,13 +37,6 @@ class Script:
             await keep_doing(self.job, stop=self.stop)
 
 
-@pytest.fixture
-def told(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
-    """What the log told, with the lengths of pauses left out."""
-    caplog.set_level(logging.INFO, "fluxpay.worker")
-    return lambda: [re.sub(r"[\d.]+ s:", "… s:", one.getMessage()) for one in caplog.records]
-
-
 async def test_while_more_is_waiting_the_next_round_comes_at_once() -> None:
     script = Script(*[Round(1, has_more=True)] * 5, IDLE)
     await script.play()
@@ -67,15 +58,17 @@ async def test_when_nothing_more_is_waiting_the_next_round_comes_after_the_inter
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: type(fault).__name__)
-async def test_a_fault_of_the_store_is_told_and_tried_again(
-    fault: Exception, told: Callable[[], list[str]]
-) -> None:
+async def test_a_fault_of_the_store_is_told_and_tried_again(fault: Exception, lines: Lines) -> None:
     script = Script(fault, fault, IDLE)
     await script.play()
     assert [] == script.left
-    words = "Error" if isinstance(fault, psycopg2.Error) else str(fault)
-    line = f"playing failed, next try in … s: {words}"
-    assert [line, line, "playing works again"] == told()
+    kind = type(fault).__name__
+    error = kind if isinstance(fault, psycopg2.Error) else f"{kind}: {fault}"
+    failed, again, recovered = lines()
+    for one in (failed, again):
+        assert ("job_failed", "playing", error) == (one["event"], one["job"], one["error"])
+        assert 0 < one["next_try_s"] <= BACKOFF_S_MAX
+    assert ("job_recovered", "playing") == (recovered["event"], recovered["job"])
 
 
 def test_pauses_after_faults_double_up_to_a_bound_and_differ() -> None:
@@ -94,13 +87,15 @@ async def test_a_bug_ends_the_loop() -> None:
 
 
 async def test_what_was_done_is_told_as_a_sum_and_not_line_by_line(
-    told: Callable[[], list[str]],
+    lines: Lines,
 ) -> None:
     await Script(*[Round(3, has_more=True)] * 5, IDLE).play()
     # The first line at once, the rest when the time has come: here, at the end.
-    assert ["played: 3", "played: 12"] == told()
+    assert [("job_done", "played", 3), ("job_done", "played", 12)] == [
+        (one["event"], one["did"], one["count"]) for one in lines()
+    ]
 
 
-async def test_an_idle_job_says_nothing(told: Callable[[], list[str]]) -> None:
+async def test_an_idle_job_says_nothing(lines: Lines) -> None:
     await Script(*[IDLE] * 3, interval_s=0.001).play()
-    assert [] == told()
+    assert [] == lines()
