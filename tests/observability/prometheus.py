@@ -41,6 +41,15 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
+class Exemplar:
+    """One request among those that were counted."""
+
+    at_s: float
+    value: float
+    trace_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Prometheus:
     """A running server."""
 
@@ -57,11 +66,11 @@ class Prometheus:
             for one in answer["result"]
         ]
 
-    def exemplars(self, expr: str, start_s: float, end_s: float) -> list[tuple[float, float]]:
-        """The instants and values of what is kept as examples."""
+    def exemplars(self, expr: str, start_s: float, end_s: float) -> list[Exemplar]:
+        """What is kept as examples of what was measured."""
         answer = self._ask("query_exemplars", query=expr, start=start_s, end=end_s)
         return [
-            (one["timestamp"], float(one["value"]))
+            Exemplar(float(one["timestamp"]), float(one["value"]), one["labels"]["trace_id"])
             for found in answer
             for one in found["exemplars"]
         ]

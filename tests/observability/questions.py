@@ -10,7 +10,7 @@ from math import isnan
 from deploy.grafana.source.files import documents
 from tests.observability.lint import panels
 from tests.observability.prometheus import Prometheus
-from tests.observability.promql import RATE_INTERVAL, operands
+from tests.observability.promql import RATE_INTERVAL, labels_kept, operands, parsed
 from tests.observability.rules import alerts
 
 
@@ -36,16 +36,17 @@ def filled(expr: str, *, rate_interval_s: int) -> str:
 def unanswered(
     asked: list[Question], prometheus: Prometheus, start_s: float, end_s: float
 ) -> list[str]:
-    """Those that give no figure at any time between two instants."""
-    return [
-        f"{one.asker}: {one.expr}"
-        for one in asked
-        if not any(
-            not isnan(value)
-            for series in prometheus.over(one.expr, start_s, end_s, step_s=1)
-            for _, value in series.points
-        )
-    ]
+    """Those that give no figure at any time between two instants, or part by a label in vain."""
+    found = []
+    for one in asked:
+        answer = prometheus.over(one.expr, start_s, end_s, step_s=1)
+        told = [series for series in answer if not all(isnan(value) for _, value in series.points)]
+        if not told:
+            found.append(f"{one.asker} has no answer: {one.expr}")
+        kept = labels_kept(parsed(one.expr)) or set()
+        missing = kept - {label for series in told for label in series.labels}
+        found += [f"{one.asker}: nothing has the label {label}" for label in missing if told]
+    return found
 
 
 def _of_dashboards(rate_interval_s: int) -> Iterator[Question]:

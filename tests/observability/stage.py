@@ -60,6 +60,8 @@ class Stage:
 async def staged(folder: Path) -> AsyncIterator[Stage]:
     """Start it all for the length of a block."""
     async with AsyncExitStack() as stack:
+        # First, since it keeps this process busy, and with it whatever a proxy carries.
+        shops, plane = stack.enter_context(_cluster(folder))
         database, postgres = await _postgres(stack, folder)
         valkey = EmbeddedValkey.start(folder / "valkey")
         stack.callback(valkey.stop)
@@ -73,7 +75,6 @@ async def staged(folder: Path) -> AsyncIterator[Stage]:
         worker_port = str(free_port())
         at = {"FLUXPAY_WORKER_HOST": "127.0.0.1", "FLUXPAY_WORKER_PORT": worker_port}
         await stack.enter_async_context(working(database, **at, **HASTE, **tracing))
-        shops, plane = stack.enter_context(_cluster(folder))
         launch = launch_for(prepare(plane, shops, folder), service, **HASTE, **tracing)
         operator = await stack.enter_async_context(launch.running())
         targets = {

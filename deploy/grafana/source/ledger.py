@@ -19,8 +19,7 @@ from deploy.grafana.source.vocabulary import (
 )
 
 _NONE_IS_GOOD: Final = (Step(0, Colour.GOOD), Step(1, Colour.BAD))
-# Prometheus calls its own label `job`, so the worker's becomes `exported_job`.
-_JOB: Final = "exported_job"
+_JOB: Final = "worker_job"
 
 _OUTCOMES: Final = Row(
     "How payments end",
