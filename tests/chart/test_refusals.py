@@ -42,6 +42,7 @@ BAD_VALUES = (
     ("--set=pods.resources.requests.memory=lots", "/pods/resources/requests/memory"),
     ("--set=pods.extraEnv[0].value=x", "missing property 'name'"),
     ("--set=pods.extraVolumeMounts[0].name=x", "missing property 'mountPath'"),
+    ("--set=worker.verifyIntervalS=-1", "/worker/verifyIntervalS"),
     ("--set=worker.keda.enabled=true", "/worker/keda/serverAddress"),
     ("--set=migration.mode=always", "/migration/mode"),
     ("--set=operator.namespaces={a,a}", "/operator/namespaces"),

@@ -233,7 +233,7 @@ def test_it_serves_as_the_first_process_and_ends_on_sigterm(stack: Stack, image:
         stack.engine.run("rm", "--force", "--volumes", container)
 
 
-def test_prometheus_asks_the_api_and_can_answer_every_panel(stack: Stack) -> None:
+def test_prometheus_asks_api_and_worker_and_can_answer_every_panel(stack: Stack) -> None:
     stack.compose("up", "--detach", "prometheus")
 
     def answered(question: str) -> list[Any]:
@@ -245,11 +245,11 @@ def test_prometheus_asks_the_api_and_can_answer_every_panel(stack: Stack) -> Non
     deadline_s = time.monotonic() + HEALTHY_TIMEOUT_S
     while True:
         with contextlib.suppress(OSError):
-            if answered('up{job="fluxpay"} == 1'):
+            if 2 == len(answered('up{job=~"fluxpay-(api|worker)", namespace="compose"} == 1')):
                 break
         assert time.monotonic() < deadline_s
         time.sleep(0.5)
-    assert 1 == len(answered("fluxpay_build_info"))
+    assert 2 == len(answered("fluxpay_build_info"))
     dashboard = stack.folder / "deploy/grafana/dashboards/fluxpay.json"
     panels = json.loads(dashboard.read_text())["panels"]
     # A question that cannot be understood is answered with 400, which raises.
