@@ -6,10 +6,12 @@ Knows when what breaks, as parts of the whole. Must not know what is measured me
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
+from tests.observability.plots import Happening
 from tests.observability.stage import Stage
 from tests.observability.traffic import Town
 
@@ -31,19 +33,25 @@ class Fault:
     over: Callable[[], Awaitable[None]]
 
 
-async def play(stage: Stage, town: Town, *, seconds: float, tell: Tell) -> None:
-    """Let people live in the town this long, and break and mend things meanwhile."""
+async def play(stage: Stage, town: Town, *, seconds: float, tell: Tell) -> list[Happening]:
+    """Let people live in the town this long, and break and mend things meanwhile.
+
+    Returns: What happened, and when.
+    """
+    happened: list[Happening] = []
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         group.create_task(town.live(PEOPLE, stop))
         faults = [
-            group.create_task(_happen(one, seconds, tell)) for one in _faults(stage, town, group)
+            group.create_task(_happen(one, seconds, tell, happened))
+            for one in _faults(stage, town, group)
         ]
         group.create_task(_change_tenants(stage, seconds / 12, stop))
         await asyncio.sleep(seconds)
         stop.set()
         for one in faults:
             await one
+    return happened
 
 
 def _faults(stage: Stage, town: Town, group: asyncio.TaskGroup) -> tuple[Fault, ...]:
@@ -66,12 +74,14 @@ def _faults(stage: Stage, town: Town, group: asyncio.TaskGroup) -> tuple[Fault, 
     )
 
 
-async def _happen(fault: Fault, seconds: float, tell: Tell) -> None:
+async def _happen(fault: Fault, seconds: float, tell: Tell, happened: list[Happening]) -> None:
     await asyncio.sleep(fault.start * seconds)
     tell(fault.what)
+    start_s = time.time()
     await fault.begin()
     await asyncio.sleep((fault.end - fault.start) * seconds)
     await fault.over()
+    happened.append(Happening(fault.what, start_s, time.time()))
 
 
 async def _change_tenants(stage: Stage, every_s: float, stop: asyncio.Event) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,10 @@ from typing import Final
 
 import aiohttp
 
+from deploy.grafana.source.files import documents
+from tests.observability.drawing import draw
+from tests.observability.panel_data import Span
+from tests.observability.plots import Happening
 from tests.observability.prometheus import Prometheus, scraping
 from tests.observability.questions import questions, unanswered
 from tests.observability.script import Tell, play
@@ -45,6 +50,7 @@ class Stretch:
 
     Args:
         start_s: When it began, in Unix time.
+        happened: What was broken, and when.
         pages: What `promtool check metrics` has against the page of each job.
         answers: What clients got, by status; 0 for none.
     """
@@ -52,8 +58,23 @@ class Stretch:
     prometheus: Prometheus
     start_s: float
     end_s: float
+    happened: tuple[Happening, ...]
     pages: dict[str, str]
     answers: Counter[int]
+
+    def pictures(self) -> dict[str, str]:
+        """The dashboards as they looked when the last payment was made, by the name of the file."""
+        span = Span(self.start_s, self.end_s - SETTLE_S - 1)
+        return {
+            f"{Path(name).stem}.svg": draw(
+                json.loads(text),
+                self.prometheus,
+                span,
+                every_s=RATE_INTERVAL_S,
+                meanwhile=self.happened,
+            )
+            for name, text in documents().items()
+        }
 
     def unanswered(self) -> list[str]:
         """The questions of dashboards and alerts that have no answer."""
@@ -71,13 +92,13 @@ async def played(folder: Path, *, seconds: float, tell: Tell) -> AsyncIterator[S
             await bring_tenants(stage)
             tell(f"playing {seconds:.0f} seconds of traffic")
             start_s = time.time()
-            await play(stage, town, seconds=seconds, tell=tell)
+            happened = await play(stage, town, seconds=seconds, tell=tell)
             await asyncio.sleep(SETTLE_S)
             pages = {
                 job: await asyncio.to_thread(_checked, f"http://{target}/metrics")
                 for job, target in stage.targets.items()
             }
-            yield Stretch(prometheus, start_s, time.time(), pages, town.answers)
+            yield Stretch(prometheus, start_s, time.time(), tuple(happened), pages, town.answers)
 
 
 def _checked(url: str) -> str:
@@ -92,7 +113,7 @@ def _checked(url: str) -> str:
     return (done.stdout + done.stderr).decode()
 
 
-async def _watch(seconds: float) -> list[str]:
+async def _watch(seconds: float, pictures: Path | None) -> list[str]:
     def tell(text: str) -> None:
         sys.stderr.write(f"watch: {text}\n")
 
@@ -102,6 +123,10 @@ async def _watch(seconds: float) -> list[str]:
             wrong = [f"{job}: {told}" for job, told in stretch.pages.items() if told]
             wrong += await asyncio.to_thread(stretch.prometheus.ills)
             wrong += await asyncio.to_thread(stretch.unanswered)
+            if pictures is not None:
+                tell(f"drawing into {pictures}")
+                for file, drawn in (await asyncio.to_thread(stretch.pictures)).items():
+                    (pictures / file).write_text(drawn, "utf-8")
     return wrong
 
 
@@ -109,7 +134,9 @@ def main() -> int:
     """Play, ask, tell what has no answer."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=300)
-    wrong = asyncio.run(_watch(parser.parse_args().seconds))
+    parser.add_argument("--pictures", type=Path, help="the folder to draw the dashboards into")
+    told = parser.parse_args()
+    wrong = asyncio.run(_watch(told.seconds, told.pictures))
     sys.stdout.write("".join(f"{one}\n" for one in wrong) or "watch: every question was answered\n")
     return 1 if wrong else 0
 
