@@ -152,12 +152,12 @@ class AdminClient:
     async def _call(
         self, method: str, path: str, body: dict[str, object] | None = None
     ) -> dict[str, Any] | None:
-        result = "refused"
+        result = "unavailable"
         try:
             found = await self._asked(method, path, body)
             result = "not_found" if found is None else "ok"
-        except AdminUnavailable:
-            result = "unavailable"
+        except AdminRefused:
+            result = "refused"
             raise
         except AdminNotAdmitted:
             result = "not_admitted"
