@@ -23,8 +23,11 @@ def written(value: float, unit: str) -> str:
     return f"{_short(value)}{_AFTER[unit]}"
 
 
-def ticks(least: float, most: float, *, count: int = 3) -> list[float]:
+def ticks(least: float, most: float, *, unit: str, count: int = 3) -> list[float]:
     """Round values from at most the least to at least the most."""
+    if unit == "bytes":
+        size = next((size for size, _ in _BYTES if most >= size), 1.0)
+        return [one * size for one in ticks(least / size, most / size, unit="short", count=count)]
     span = (most - least) or 1.0
     rough = span / count
     power = 10 ** math.floor(math.log10(rough))

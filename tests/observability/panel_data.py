@@ -18,8 +18,8 @@ from tests.observability.questions import filled
 
 POINTS: Final = 120
 COLUMNS: Final = 60
-# What an instant query looks back over, as far as Prometheus does at most.
-FRESH_S: Final = 30
+# Examples in each column of a picture.
+EXAMPLES: Final = 2
 _IN_LEGEND: Final = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 
 
@@ -62,12 +62,12 @@ def lines(panel: Mapping[str, Any], prometheus: Prometheus, span: Span, every_s:
     is_instant = panel["targets"][0]["instant"]
     found = []
     for target in panel["targets"]:
-        start_s = span.end_s - FRESH_S if is_instant else span.start_s
+        start_s = span.end_s if is_instant else span.start_s
         step_s = 1.0 if is_instant else span.length_s / POINTS
         expr = filled(target["expr"], rate_interval_s=every_s)
         for series in prometheus.over(expr, start_s, span.end_s, step_s=step_s):
             points = tuple((at_s, value) for at_s, value in series.points if not isnan(value))
-            if points and (not is_instant or points[-1][0] > span.end_s - 2):
+            if points:
                 found.append(Line(_name(target["legendFormat"], series), points))
     return found
 
@@ -91,14 +91,20 @@ def heat(panel: Mapping[str, Any], prometheus: Prometheus, span: Span, every_s: 
 
 
 def exemplars(panel: Mapping[str, Any], prometheus: Prometheus, span: Span) -> list[Exemplar]:
-    """The examples that a panel shows, if it does."""
+    """The examples that a panel shows, if it does: of those close together, the slowest."""
     target = panel["targets"][0]
     if not target["exemplar"]:
         return []
     (selected,) = selectors(target["expr"])
     kept = [f'{name}="{value}"' for name, value in selected.matchers.items() if "$" not in value]
     expr = f"{selected.name}{{{','.join(kept)}}}"
-    return prometheus.exemplars(expr, span.start_s, span.end_s)
+    found = prometheus.exemplars(expr, span.start_s, span.end_s)
+    by_column: dict[int, list[Exemplar]] = {}
+    for one in sorted(found, key=lambda one: -one.value):
+        column = by_column.setdefault(int((one.at_s - span.start_s) / span.length_s * COLUMNS), [])
+        if len(column) < EXAMPLES:
+            column.append(one)
+    return [one for column in by_column.values() for one in column]
 
 
 def _bound(text: str) -> float:

@@ -138,13 +138,16 @@ def curves(
     meanwhile: Sequence[Happening] = (),
 ) -> list[str]:
     """Values over time, with a legend below."""
+    # The largest first, since a legend may have no room for all.
+    found = sorted(found, key=lambda one: -max(value for _, value in one.points))
     legend, plot = _legend(frame, [one.name for one in found])
     shown = _stacked(found) if look.is_stacked else [(one, None) for one in found]
     values = [value for one, _ in shown for _, value in one.points]
     limits = [start for start, _ in look.steps[1:]] if look.steps else []
     highest = max(values, default=1.0)
     near = [one for one in limits if one <= highest * 4]
-    scale = ticks(min(0.0, *values) if values else 0.0, look.most or max([highest, *near]) or 1.0)
+    least = min(0.0, *values) if values else 0.0
+    scale = ticks(least, look.most or max([highest, *near]) or 1.0, unit=look.unit)
     axes = _Axes(plot, span, scale[0], scale[-1])
     marks = [*axes.happenings(meanwhile), *axes.grid(scale, look.unit), *legend]
     for place, (one, floor) in enumerate(shown):

@@ -1,4 +1,4 @@
-"""Every question that a dashboard or an alert asks of Prometheus, with its variables filled in."""
+"""Every question that a dashboard, an alert or a runbook asks of Prometheus, with its variables filled in."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tests.observability.lint import panels
 from tests.observability.prometheus import Prometheus
 from tests.observability.promql import RATE_INTERVAL, labels_kept, operands, parsed
 from tests.observability.rules import alerts
+from tests.observability.runbooks import PAGES, told
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +24,8 @@ class Question:
 
 
 def questions(*, rate_interval_s: int) -> list[Question]:
-    """All of them: panels as they are, alerts without what they compare with."""
-    return [*_of_dashboards(rate_interval_s), *_of_alerts()]
+    """All of them: panels and runbooks as they are, alerts without what they compare with."""
+    return [*_of_dashboards(rate_interval_s), *_of_alerts(), *_of_runbooks()]
 
 
 def filled(expr: str, *, rate_interval_s: int) -> str:
@@ -62,3 +63,10 @@ def _of_alerts() -> Iterator[Question]:
     for alert in alerts():
         for operand in operands(alert.expr):
             yield Question(alert.name, operand)
+
+
+def _of_runbooks() -> Iterator[Question]:
+    for page in PAGES:
+        for fence in told(page):
+            if fence.info == "promql":
+                yield Question(page.name, fence.text.strip())

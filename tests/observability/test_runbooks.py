@@ -11,13 +11,11 @@ import pytest
 
 from fluxpay.cli import _parser
 from tests.chart import helm
-from tests.docs.pages import Fence, code, fences, table
+from tests.docs.pages import code, fences, table
 from tests.observability.promql import parsed
 from tests.observability.rules import ROOT, alerts
+from tests.observability.runbooks import INDEX, PAGES, told
 
-FOLDER = ROOT / "docs/how-to/runbooks"
-INDEX = FOLDER / "README.md"
-PAGES = sorted(path for path in FOLDER.glob("*.md") if path != INDEX)
 PARTS = ["What it means", "Is it real", "What to do now", "Is it over", "Afterwards"]
 # What is given by the reader, and by those who run the stores.
 FOREIGN = {"curl", "grep", "tail", "echo", "helm"}
@@ -27,12 +25,6 @@ KUBECTL = {
 }
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-
-
-def told(page: Path) -> list[Fence]:
-    """The fenced blocks of a page; those in a list are indented."""
-    lines = page.read_text("utf-8").splitlines()
-    return fences("\n".join(line.strip() for line in lines) + "\n")
 
 
 def commands(page: Path) -> list[list[str]]:

@@ -13,6 +13,7 @@ from deploy.grafana.source.vocabulary import (
     by,
     heat,
     of,
+    only,
     quantiles,
     rate,
     share,
@@ -211,7 +212,7 @@ _WORKER: Final = Row(
             width=8,
             queries=(
                 Query(
-                    by(f"{_JOB}, result", rate("fluxpay_worker_rounds_total")),
+                    only(by(f"{_JOB}, result", rate("fluxpay_worker_rounds_total"))),
                     f"{{{{{_JOB}}}}} {{{{result}}}}",
                 ),
             ),

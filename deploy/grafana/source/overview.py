@@ -16,6 +16,7 @@ from deploy.grafana.source.vocabulary import (
     by,
     heat,
     of,
+    only,
     quantile,
     quantiles,
     rate,
@@ -233,7 +234,7 @@ _HELD_BACK: Final = Row(
             description="Answers with a 429, by the route they were asked of.",
             unit="reqps",
             width=8,
-            queries=(Query(by("route", rate("fluxpay_rate_limited_total")), "{{route}}"),),
+            queries=(Query(only(by("route", rate("fluxpay_rate_limited_total"))), "{{route}}"),),
         ),
         Panel(
             title="Rejected as fraud",

@@ -13,6 +13,7 @@ from deploy.grafana.source.vocabulary import (
     Query,
     Row,
     by,
+    only,
     rate,
     share,
     top,
@@ -87,7 +88,7 @@ _THROTTLED: Final = Row(
             title="Throttled by route",
             description="Requests over a quota, by the route they were asked of.",
             unit="reqps",
-            queries=(Query(by("route", rate("fluxpay_rate_limited_total")), "{{route}}"),),
+            queries=(Query(only(by("route", rate("fluxpay_rate_limited_total"))), "{{route}}"),),
         ),
         Panel(
             title="Share throttled",

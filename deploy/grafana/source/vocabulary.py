@@ -129,6 +129,11 @@ def share(name: str, *matchers: str) -> str:
     return f"{by('', rate(name, *matchers))} / ({by('', rate(name))} > 0)"
 
 
+def only(inner: str) -> str:
+    """What happens at all, so that a legend names nothing that does not."""
+    return f"{inner} > 0"
+
+
 def top(count: int, inner: str) -> str:
     """The largest, without those that are nothing."""
     return f"topk({count}, {inner} > 0)"
