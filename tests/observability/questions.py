@@ -1,4 +1,4 @@
-"""Every question that a dashboard, an alert or a runbook asks of Prometheus, with its variables filled in."""
+"""Every question of dashboards, alerts and runbooks, with its variables filled in."""
 
 from __future__ import annotations
 
