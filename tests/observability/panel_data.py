@@ -69,7 +69,9 @@ def lines(panel: Mapping[str, Any], prometheus: Prometheus, span: Span, every_s:
             points = tuple((at_s, value) for at_s, value in series.points if not isnan(value))
             if points:
                 found.append(Line(_name(target["legendFormat"], series), points))
-    return found
+    # The values that matter first: the largest, or the smallest where those are asked for.
+    is_rising = "bottomk" in panel["targets"][0]["expr"]
+    return sorted(found, key=lambda one: one.last, reverse=not is_rising) if is_instant else found
 
 
 def heat(panel: Mapping[str, Any], prometheus: Prometheus, span: Span, every_s: int) -> Heat:

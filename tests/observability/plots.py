@@ -18,7 +18,7 @@ from tests.observability.prometheus import Exemplar
 COLOURS: Final = 10
 _LEFT: Final = 62
 _LEGEND_ROW: Final = 17
-_LETTER: Final = 6.4
+_LETTER: Final = 7.0
 _SHADES: Final = 6
 
 
@@ -106,10 +106,7 @@ def number(frame: Frame, look: Look, found: Sequence[Line]) -> list[str]:
 def bars(frame: Frame, look: Look, found: Sequence[Line]) -> list[str]:
     """The newest values beside their names."""
     room = max(1, int(frame.height // 22))
-    shown = (
-        found if all(one.last < 0 for one in found) else sorted(found, key=lambda one: -one.last)
-    )
-    shown = shown[:room]
+    shown = found[:room]
     if not shown:
         return [text(frame.x, frame.y + 20, "nothing at this moment", "soft")]
     label = min(frame.width * 0.5, max(len(one.name) for one in shown) * _LETTER + 10)
@@ -138,6 +135,8 @@ def curves(
     meanwhile: Sequence[Happening] = (),
 ) -> list[str]:
     """Values over time, with a legend below."""
+    if not found:
+        return [text(frame.x, frame.y + 20, "no data", "soft")]
     # The largest first, since a legend may have no room for all.
     found = sorted(found, key=lambda one: -max(value for _, value in one.points))
     legend, plot = _legend(frame, [one.name for one in found])

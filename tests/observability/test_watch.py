@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from xml.etree import ElementTree as ET
 
 import pytest
 import pytest_asyncio
 
 from deploy.grafana.source.files import documents
-from tests.observability.lint import findings
+from tests.observability.lint import findings, panels
 from tests.observability.prometheus import Series
 from tests.observability.watching import Stretch, played
 
 SECONDS = 45
 # Far more than it takes, since what is slow here may be the machine.
 PATIENCE_S = 400
+SVG = "{http://www.w3.org/2000/svg}"
 
 pytestmark = pytest.mark.timeout(PATIENCE_S)
 
@@ -76,6 +78,14 @@ def test_a_store_that_was_gone_is_seen_gone_and_back(stretch: Stretch, dependenc
 def test_the_budget_that_burned_woke_somebody(stretch: Stretch) -> None:
     firing = 'ALERTS{alertname="FluxPayAvailabilityBurn14x",alertstate="firing"}'
     assert ["page"] == [series.labels["severity"] for series in seen(stretch, firing)]
+
+
+def test_every_panel_can_be_drawn(stretch: Stretch) -> None:
+    for name, drawn in stretch.pictures().items():
+        texts = [one.text for one in ET.fromstring(drawn).iter(f"{SVG}text")]  # noqa: S314 - our own
+        assert (name, False) == (name, "no data" in texts)
+        document = json.loads(documents()[f"{name.removesuffix('.svg')}.json"])
+        assert set() == {panel["title"] for panel in panels(document)} - set(texts)
 
 
 def test_the_books_hold_through_all_of_it(stretch: Stretch) -> None:

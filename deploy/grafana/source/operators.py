@@ -171,7 +171,15 @@ _STATES: Final = Row(
                 Query(
                     by(
                         "condition, status",
-                        of(_TENANTS, 'condition=~"Ready|Degraded|Stalled"'),
+                        of(_TENANTS, 'condition="Ready"', 'status!="True"'),
+                        how="max",
+                    ),
+                    "{{condition}} {{status}}",
+                ),
+                Query(
+                    by(
+                        "condition, status",
+                        of(_TENANTS, 'condition=~"Degraded|Stalled"', 'status="True"'),
                         how="max",
                     ),
                     "{{condition}} {{status}}",
