@@ -25,10 +25,12 @@ ROUNDS = "fluxpay_worker_rounds_total"
 async def shows(url: str, happened: Callable[[Page], bool]) -> Page:
     """Wait for a page on which something is so."""
     deadline_s = time.monotonic() + PATIENCE_S
-    while not happened(found := await page(url)):
+    while True:
+        found = await page(url)
+        if happened(found):
+            return found
         assert time.monotonic() < deadline_s, "the worker did not show it"
         await asyncio.sleep(0.1)
-    return found
 
 
 def has_measured(found: Page) -> bool:
@@ -40,7 +42,7 @@ async def test_every_name_is_there_from_the_start_in_both_formats(database: Data
         for accept in ("text/plain", "application/openmetrics-text; version=1.0.0"):
             found = await page(worker.url, accept=accept)
             assert set() == WORKER - set(found.families)
-        assert 0 == found.value("fluxpay_degraded", dependency="database")
+            assert 0 == found.value("fluxpay_degraded", dependency="database")
 
 
 async def test_rounds_are_counted_by_job_and_result(pool: Pool, database: Database) -> None:
