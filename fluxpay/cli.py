@@ -74,7 +74,10 @@ def _parser() -> argparse.ArgumentParser:
     worker = commands.add_parser("worker", help="expire authorizations and seal the ledger")
     worker.set_defaults(command=_worker, interrupted=0)
 
-    health = commands.add_parser("health", help="ask the service here whether it is ready")
+    health = commands.add_parser("health", help="ask the process here whether it is ready")
+    health.add_argument(
+        "process", nargs="?", choices=("serve", "worker"), default="serve", help="which one"
+    )
     health.set_defaults(command=_health)
 
     operator = commands.add_parser("operator", help="turn Tenant resources into tenants and keys")
@@ -188,13 +191,15 @@ def _worker(_: argparse.Namespace) -> int:
     return 0
 
 
-def _health(_: argparse.Namespace) -> int:
-    from fluxpay import probe
+def _health(options: argparse.Namespace) -> int:
+    from fluxpay.probe import Listener, NotReady, ask
 
+    is_worker = options.process == "worker"
+    listener_of = Listener.of_worker if is_worker else Listener.of_service
     try:
-        probe.ask(probe.Listener.from_environment(os.environ))
-    except probe.NotReady as error:
-        print(f"fluxpay: {error}; see the log of: fluxpay serve", file=sys.stderr)
+        ask(listener_of(os.environ))
+    except NotReady as error:
+        print(f"fluxpay: {error}; see the log of: fluxpay {options.process}", file=sys.stderr)
         return 1
     print("ready")
     return 0

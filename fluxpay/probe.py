@@ -1,7 +1,8 @@
-"""Asking the service on this machine whether it takes requests, as a container's check does.
+"""Asking a process on this machine whether it is ready, as a container's check does.
 
-Knows: where `fluxpay serve` listens under the same environment, and the readiness probe that
-balancers ask too. Redis is left out of it: losing it degrades the service and must not stop it.
+Knows: where `fluxpay serve` or `fluxpay worker` listens under the same environment, and the
+readiness probe that balancers ask too. Of the service's, Redis is left out: losing it degrades the
+service and must not stop it.
 Must not know: how readiness is found out. It opens one connection, to this machine, and sends no
 secret: so it takes any certificate, which was made out to another name than this address.
 """
@@ -15,7 +16,6 @@ from typing import Final
 
 from fluxpay.variables import PORT_MAX, PREFIX, BadSetting, Variables
 
-PATH: Final = "/health/ready?require=database,schema"
 TIMEOUT_S: Final = 4.0
 _ANSWER_BYTES_MAX: Final = 4_096
 # A listener on every address is reached at this machine's own.
@@ -23,31 +23,35 @@ _OWN_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - it i
 
 
 class NotReady(Exception):
-    """The service takes no requests; the text is one line that says why."""
+    """The process is not ready; the text is one line that says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Where the API listens."""
+    """Where a process answers probes."""
 
     host: str
     port: int
+    path: str
     has_tls: bool
 
     @staticmethod
-    def from_environment(environ: Mapping[str, str]) -> "Listener":
+    def of_service(environ: Mapping[str, str]) -> "Listener":
         """Read what `fluxpay serve` was told.
 
         Raises: BadSetting for a value that leads nowhere.
         """
-        variables = Variables(environ)
-        host = variables.text("HOST", "127.0.0.1")
-        port = variables.number("PORT", 8080, at_most=PORT_MAX, at_least=0)
-        if port == 0:
-            raise BadSetting(PREFIX + "PORT", "is 0, so nobody knows the port; set a fixed one")
-        return Listener(
-            _OWN_ADDRESS.get(host, host), port, variables.value("TLS_CERT_FILE") is not None
-        )
+        has_tls = Variables(environ).value("TLS_CERT_FILE") is not None
+        path = "/health/ready?require=database,schema"
+        return Listener(*_place(environ, "", 8080), path, has_tls)
+
+    @staticmethod
+    def of_worker(environ: Mapping[str, str]) -> "Listener":
+        """Read what `fluxpay worker` was told.
+
+        Raises: BadSetting for a value that leads nowhere.
+        """
+        return Listener(*_place(environ, "WORKER_", 8083), "/health/ready", has_tls=False)
 
     @property
     def url(self) -> str:
@@ -57,13 +61,13 @@ class Listener:
 
 
 def ask(listener: Listener) -> None:
-    """Return if the service is ready.
+    """Return if the process is ready.
 
     Raises: NotReady when it says that it is not, or does not answer.
     """
     connection = _connection(listener)
     try:
-        connection.request("GET", PATH)
+        connection.request("GET", listener.path)
         answer = connection.getresponse()
         text = answer.read(_ANSWER_BYTES_MAX)
     except (OSError, http.client.HTTPException) as error:
@@ -72,6 +76,15 @@ def ask(listener: Listener) -> None:
         connection.close()
     if answer.status != http.HTTPStatus.OK:
         raise NotReady(f"{listener.url} is {_reason(text)}")
+
+
+def _place(environ: Mapping[str, str], prefix: str, usual_port: int) -> tuple[str, int]:
+    variables, name = Variables(environ), f"{prefix}PORT"
+    host = variables.text(f"{prefix}HOST", "127.0.0.1")
+    port = variables.number(name, usual_port, at_most=PORT_MAX, at_least=0)
+    if port == 0:
+        raise BadSetting(PREFIX + name, "is 0, so nobody knows the port; set a fixed one")
+    return _OWN_ADDRESS.get(host, host), port
 
 
 def _connection(listener: Listener) -> http.client.HTTPConnection:

@@ -117,7 +117,7 @@ class Exporter(OTLPSpanExporter):
         if monotonic() >= self._told_s + _TELL_EVERY_S:
             self._told_s = monotonic()
             dropped = COUNTS.lost + COUNTS.refused
-            _LOG.warning("spans_refused", collector=self._place, reason=reason, dropped=dropped)
+            _LOG.warning("spans_refused", collector=self._place, error=reason, dropped=dropped)
 
     def _tell_recovery(self) -> None:
         if self._is_refused:

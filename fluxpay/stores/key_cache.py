@@ -44,10 +44,10 @@ class KeyCache:
         self._entries: OrderedDict[str, tuple[float, Credential]] = OrderedDict()
         self._asking: dict[str, asyncio.Task[Credential | None]] = {}
         self._epoch = 0
-        self.hits = 0
-        self.misses = 0
         self.was_hit = False
         """Whether the last answer came from memory; true for whoever just got it."""
+        self.hits = 0
+        self.misses = 0
 
     @property
     def entries(self) -> int:

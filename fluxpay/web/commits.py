@@ -47,15 +47,14 @@ class Commits:
 
     def begun(self, marks: Sequence[Mark | None]) -> Callable[[Exception | None], None]:
         """Measure a commit; trace it if any of its payments is."""
-        self._metrics.batch_committed(len(marks))
-        started_s = perf_counter()
+        size, begun_s = len(marks), perf_counter()
         sampled = [mark for mark in marks if mark is not None]
-        trace = self._traced(sampled, len(marks)) if sampled else None
+        traced = self._traced(sampled, size) if sampled else None
 
         def ended(error: Exception | None) -> None:
-            self._metrics.commit_took(perf_counter() - started_s)
-            if trace is not None:
-                trace(error)
+            self._metrics.batch_committed(size, perf_counter() - begun_s)
+            if traced is not None:
+                traced(error)
 
         return ended
 

@@ -35,15 +35,11 @@ async def drive(step: Step[T], world: "World") -> T:
             try:
                 answer = await world.perform(effect)
             except Exception as error:  # noqa: BLE001 - the step decides what it can answer to
-                _FAILED(type(effect), perf_counter() - started_s, error)
-                if recording is not None:
-                    _note(recording, effect, world, started_s, error)
+                _failed(recording, effect, world, started_s, error)
                 effect = step.throw(error)
             except BaseException as error:
-                # The request was given up: what it waited for is what has to be told.
-                _FAILED(type(effect), perf_counter() - started_s, error)
-                if recording is not None:
-                    _note(recording, effect, world, started_s, error)
+                # The request was given up: what it waited for is what there is to tell.
+                _failed(recording, effect, world, started_s, error)
                 raise
             else:
                 _ANSWERED(type(effect), perf_counter() - started_s, answer)
@@ -57,6 +53,19 @@ async def drive(step: Step[T], world: "World") -> T:
     finally:
         # A cancelled request leaves its step half way: end it now, not when it is collected.
         step.close()
+
+
+def _failed(
+    recording: Recording | None,
+    effect: Effect[Any],
+    world: "World",
+    started_s: float,
+    error: BaseException,
+) -> None:
+    """Count an effect that got no answer, and keep what a span will tell of it."""
+    _FAILED(type(effect), perf_counter() - started_s, error)
+    if recording is not None:
+        _note(recording, effect, world, started_s, error)
 
 
 def _note(

@@ -157,9 +157,9 @@ class Wire(RequestHandler):
         return response
 
     def _tell(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
-        terms, trace, status = self._terms, trace_of(request), response.status
-        route = request.get(ROUTE)
-        terms.metrics.answered(
+        route, trace, status = request.get(ROUTE), trace_of(request), response.status
+        metrics = self._terms.metrics
+        metrics.answered(
             route=UNMATCHED if route is None else route.path,
             method=request.method,
             status=status,
@@ -167,12 +167,12 @@ class Wire(RequestHandler):
             exemplar=trace.trace_id if trace.is_sampled else None,
         )
         if trace.tenant_id:
-            terms.metrics.tenant_answered(trace.tenant_id, _result(response))
-        terms.lines.answered(request, response)
+            metrics.tenant_answered(trace.tenant_id, _result(response))
+        self._terms.lines.answered(request, response)
         to = None if trace.recording is None else recorder()
         if to is not None:
-            path = "" if route is None else route.path
-            record_request(to, trace, request, route=path, status=status, trusted=terms.trusted)
+            path, trusted = "" if route is None else route.path, self._terms.trusted
+            record_request(to, trace, request, route=path, status=status, trusted=trusted)
 
     def _end_broken_body(self) -> None:
         """Tell whoever reads a body that the parser has given it up.

@@ -31,7 +31,7 @@ from fluxpay.web.route import Route
 from fluxpay.web.routes import ADMIN_ROUTES, API_ROUTES
 from fluxpay.web.rules import load_rules
 from fluxpay.web.telemetry import PROCESS
-from fluxpay.web.world import World
+from fluxpay.web.world import Told, World
 
 _LOG: Final = logs.logger("fluxpay.web")
 _ADMIN_DRAIN_S: Final = 1
@@ -109,9 +109,11 @@ async def running(
         world = await World.open(
             settings,
             watch=partial(Commits, PROCESS),
-            on_degraded=_tell_of_redis,
-            on_pipeline=PROCESS.pipeline_sent,
-            on_key_looked_up=PROCESS.key_looked_up,
+            told=Told(
+                degraded=_tell_of_redis,
+                pipeline=PROCESS.pipeline_sent,
+                key_looked_up=PROCESS.key_looked_up,
+            ),
         )
         stack.push_async_callback(world.close)
         PROCESS.stores.watch(world)

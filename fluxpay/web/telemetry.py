@@ -10,22 +10,25 @@ names of requests, database operations and connections.
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
-from fluxpay.core.effects import Unavailable
+from fluxpay.core.effects import FindApiKey, Unavailable
 from fluxpay.core.money import EXPONENTS
 from fluxpay.observability.bounded_counts import BoundedCounts
 from fluxpay.observability.exposition import LoopLag, exposition, new_registry
 from fluxpay.observability.instruments import Counts, Distribution, Readings
 from fluxpay.observability.spans import spans_counted
-from fluxpay.web.operations import POSTGRES, REDIS_ERROR, SYSTEM_OF, error_type
+from fluxpay.stores.problems import StoreError
+from fluxpay.web.origins import FROM_REDIS, TABLES
 from fluxpay.web.store_telemetry import StoreReadings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fluxpay.core.effects import Effect
+    from fluxpay.observability.instruments import Labels
 
 UNMATCHED: Final = "unmatched"
 OTHER: Final = "_OTHER"
@@ -42,6 +45,8 @@ CLAIM_RESULTS: Final = (
     "in_flight",
 )
 
+_POSTGRES: Final = "postgresql"
+_REDIS: Final = "redis"
 _TENANT_SILENCE_S_MAX: Final = 3600.0
 _METHODS: Final = frozenset(
     {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}
@@ -57,6 +62,12 @@ _SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 def known_method(method: str) -> str:
     """Give a method of the standard as it is, and one word for all that clients make up."""
     return method if method in _METHODS else OTHER
+
+
+def _kind(error: BaseException) -> str:
+    """The name of what went wrong, one of few: a store's own, a cancellation, or any other."""
+    is_known = isinstance(error, StoreError | CancelledError)
+    return type(error).__name__ if is_known else OTHER
 
 
 class Metrics:
@@ -103,16 +114,19 @@ class Metrics:
             "fluxpay_spans",
             "Spans that were recorded, by what became of them.",
             ["result"],
-            read=lambda: {(result,): counted for result, counted in spans_counted().items()},
+            read=lambda: {(result,): count for result, count in spans_counted().items()},
             is_counter=True,
         )
 
     def _register_operations(self) -> None:
         registry = self.registry
-        # One tuple for each effect, so that a request makes none.
-        self._labels_of = {
-            effect: (system, effect.__name__, "") for effect, system in SYSTEM_OF.items()
+        # One tuple for each effect, so that a request makes none. A key is looked up in memory
+        # first: that look-up is measured behind the cache, where Postgres is asked.
+        self._labels_of: dict[type[Effect[Any]], Labels] = {
+            **{effect: (_REDIS, effect.__name__, "") for effect in FROM_REDIS},
+            **{effect: (_POSTGRES, effect.__name__, "") for effect in TABLES},
         }
+        del self._labels_of[FindApiKey]
         self._operations = Distribution(
             registry,
             "db_client_operation_duration_seconds",
@@ -180,7 +194,7 @@ class Metrics:
         labels = self._labels_of.get(effect)
         if labels is not None:
             if type(answer) is Unavailable:
-                labels = (*labels[:2], REDIS_ERROR)
+                labels = (*labels[:2], Unavailable.__name__)
             self._operations.observe(labels, elapsed_s)
 
     def effect_failed(
@@ -189,12 +203,12 @@ class Metrics:
         """Count one effect that the world could not answer."""
         labels = self._labels_of.get(effect)
         if labels is not None:
-            self._operations.observe((*labels[:2], error_type(error)), elapsed_s)
+            self._operations.observe((*labels[:2], _kind(error)), elapsed_s)
 
     def key_looked_up(self, elapsed_s: float, error: BaseException | None) -> None:
         """Count one look-up of a key that memory could not answer."""
-        failed = "" if error is None else error_type(error)
-        self._operations.observe((POSTGRES, "FindApiKey", failed), elapsed_s)
+        failed = "" if error is None else _kind(error)
+        self._operations.observe((_POSTGRES, FindApiKey.__name__, failed), elapsed_s)
 
     def payment_ended(self, outcome: str, currency: object) -> None:
         """Count one request for a payment; the currency is whatever the client wrote."""
@@ -221,12 +235,9 @@ class Metrics:
         """Count one payment that this rule rejected."""
         self._fraud.count(rule)
 
-    def batch_committed(self, size: int) -> None:
-        """Count one commit of so many payments."""
+    def batch_committed(self, size: int, elapsed_s: float) -> None:
+        """Count one commit of so many payments, or one that failed."""
         self._batch_size.observe((), size)
-
-    def commit_took(self, elapsed_s: float) -> None:
-        """Count one commit by its time."""
         self._commits.observe((), elapsed_s)
 
     def pipeline_sent(self, size: int) -> None:

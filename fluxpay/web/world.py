@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from fluxpay.core import effects
@@ -44,6 +45,22 @@ R = TypeVar("R")
 _ALONE_IN_FLIGHT_MAX: Final = 16
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Whom the world tells what happens in it.
+
+    Args:
+        degraded: Told True when Redis is given up, False when it answers again.
+        pipeline: Told the size of each pipeline of commands to Redis.
+        key_looked_up: Told how long Postgres took to find a key, in seconds, and what went wrong
+            if anything did.
+    """
+
+    degraded: Callable[[bool], None] = lambda _: None
+    pipeline: Callable[[int], None] = lambda _: None
+    key_looked_up: Callable[[float, BaseException | None], None] = lambda *_: None
+
+
 class World:
     """Answers effects from Postgres, Redis and this process's memory; `open` makes it."""
 
@@ -52,9 +69,7 @@ class World:
         settings: Settings,
         *,
         watch: Callable[[Callable[[], Peer]], CommitWatch] = lambda _: UNWATCHED,
-        on_degraded: Callable[[bool], None] = lambda _: None,
-        on_pipeline: Callable[[int], None] = lambda _: None,
-        on_key_looked_up: Callable[[float, BaseException | None], None] = lambda *_: None,
+        told: Told = Told(),
     ) -> None:
         # What a request may take as a whole bounds what one statement of it may take.
         limits = SessionLimits(statement_timeout_s=settings.request_timeout_s / 2)
@@ -62,15 +77,15 @@ class World:
         # Reads and commits borrow from different pools, so that neither can starve the other.
         self._readers: Pool = database.pool(max_size=settings.database_pool_max)
         self._committers: Pool = database.pool(max_size=settings.commit_writers)
-        looking_on = watch(lambda: database.peer)
         self.pools: Mapping[str, Pool] = {"reader": self._readers, "writer": self._committers}
+        looking_on = watch(lambda: database.peer)
         self.writer = PaymentWriter(
             self._committers,
             batch_max=settings.commit_batch_max,
             writers_max=settings.commit_writers,
             watch=looking_on,
         )
-        self.redis = _pipeline(settings, on_degraded, on_pipeline)
+        self.redis = _pipeline(settings, told)
         self._postgres = database.peer
         self._origins = origins(postgres=self._postgres, redis=self.redis.peer)
         payments, tenants = Payments(self._readers), Tenants(self._readers)
@@ -83,7 +98,7 @@ class World:
             generation=lambda: database.identity,
         )
         self.keys = KeyCache(
-            _timed(tenants.find_api_key, on_key_looked_up), monotonic_s=time.monotonic
+            _timed(tenants.find_api_key, told.key_looked_up), monotonic_s=time.monotonic
         )
         self._answers: dict[type[Effect[Any]], Callable[[Any], Coroutine[Any, Any, Any]]] = {
             effects.FindApiKey: self.keys.find,
@@ -113,13 +128,7 @@ class World:
             effects.ReadTotals: books.totals,
             effects.ReadTrialBalance: books.trial_balance,
             effects.ReadStatement: books.statement,
-            effects.PutTenant: self._changing(tenants.put),
-            effects.FindTenant: tenants.find,
-            effects.ListTenants: tenants.list,
-            effects.CloseTenant: self._changing(tenants.close),
-            effects.PutApiKey: self._changing(tenants.put_api_key),
-            effects.ListApiKeys: tenants.list_api_keys,
-            effects.RevokeApiKey: self._changing(tenants.revoke_api_key),
+            **self._admin_answers(tenants),
         }
 
     @classmethod
@@ -128,31 +137,20 @@ class World:
         settings: Settings,
         *,
         watch: Callable[[Callable[[], Peer]], CommitWatch] = lambda _: UNWATCHED,
-        on_degraded: Callable[[bool], None] = lambda _: None,
-        on_pipeline: Callable[[int], None] = lambda _: None,
-        on_key_looked_up: Callable[[float, BaseException | None], None] = lambda *_: None,
+        told: Told = Told(),
     ) -> World:
         """Connect to Postgres and check its schema. Redis may be missing: it comes when it comes.
 
         Args:
             settings: Where the stores are, and how far they may be used.
             watch: Makes who looks on while payments are committed; told how to ask where.
-            on_degraded: Told True when Redis is given up, False when it answers again.
-            on_pipeline: Told the size of each pipeline of commands to Redis.
-            on_key_looked_up: Told how long Postgres took to find a key, in seconds, and what
-                went wrong if anything did.
+            told: Who else wants to know what happens.
 
         Raises:
             StoreUnavailable: Postgres cannot be reached.
             SchemaBehind: `fluxpay migrate` has to run first.
         """
-        world = cls(
-            settings,
-            watch=watch,
-            on_degraded=on_degraded,
-            on_pipeline=on_pipeline,
-            on_key_looked_up=on_key_looked_up,
-        )
+        world = cls(settings, watch=watch, told=told)
         try:
             await require_schema(world._readers)
             await world._committers.warm(settings.commit_writers)
@@ -196,6 +194,19 @@ class World:
         await asyncio.gather(self._committers.close(), self._readers.close())
         await self.redis.close()
 
+    def _admin_answers(
+        self, tenants: Tenants
+    ) -> dict[type[Effect[Any]], Callable[[Any], Coroutine[Any, Any, Any]]]:
+        return {
+            effects.PutTenant: self._changing(tenants.put),
+            effects.FindTenant: tenants.find,
+            effects.ListTenants: tenants.list,
+            effects.CloseTenant: self._changing(tenants.close),
+            effects.PutApiKey: self._changing(tenants.put_api_key),
+            effects.ListApiKeys: tenants.list_api_keys,
+            effects.RevokeApiKey: self._changing(tenants.revoke_api_key),
+        }
+
     def _changing(
         self, write: Callable[[Any], Coroutine[Any, Any, Any]]
     ) -> Callable[[Any], Coroutine[Any, Any, Any]]:
@@ -226,17 +237,15 @@ class World:
         return await self.redis.ping()
 
 
-def _pipeline(
-    settings: Settings, on_degraded: Callable[[bool], None], on_sent: Callable[[int], None]
-) -> TurnPipeline:
+def _pipeline(settings: Settings, told: Told) -> TurnPipeline:
     redis = connect(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
     if settings.commit_batch_max > 1:
-        return TurnPipeline(redis, on_change=on_degraded, on_sent=on_sent)
+        return TurnPipeline(redis, on_change=told.degraded, on_sent=told.pipeline)
     # Who switches batching off, to see what it is worth, means that of Redis commands as well.
     return TurnPipeline(
         redis,
-        on_change=on_degraded,
-        on_sent=on_sent,
+        on_change=told.degraded,
+        on_sent=told.pipeline,
         commands_max=1,
         in_flight_max=_ALONE_IN_FLIGHT_MAX,
     )

@@ -76,6 +76,8 @@ async def keep_doing(
                     error=errors.told(error),
                 )
                 continue
+            result = "done" if done.done else "idle"
+            on_ended(Ended(job.name, result, done.done, perf_counter() - begun_s))
             if done.done:
                 work.attributes["fluxpay.worker.items"] = done.done
             else:

@@ -22,6 +22,7 @@ from fluxpay.core.tenants import Environment, Tenant, TenantSpec, TenantState
 from fluxpay.observability.work import Part, asking, place_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from fluxpay.core.key_rotation import RegisterKey
@@ -39,6 +40,8 @@ _LATER: Final = frozenset({408, 425, 429})
 _NOT_ADMITTED: Final = frozenset({401, 403})
 _RETRY_AFTER_S_MAX: Final = 300
 _DETAIL_CHARS_MAX: Final = 600
+CALLED: Final = ("ok", "not_found", "refused", "not_admitted", "unavailable")
+"""What comes of a request."""
 
 
 class AdminUnavailable(Exception):
@@ -96,9 +99,16 @@ class AdminToken:
 
 
 class AdminClient:
-    """The admin API at one address."""
+    """The admin API at one address.
 
-    def __init__(self, settings: OperatorSettings) -> None:
+    Args:
+        on_called: Told what came of each request, one of `CALLED`.
+    """
+
+    def __init__(
+        self, settings: OperatorSettings, *, on_called: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._on_called = on_called
         self._url = settings.operator_admin_url
         self._place = place_of(settings.operator_admin_url)
         self._token = AdminToken(settings)
@@ -146,6 +156,23 @@ class AdminClient:
 
     async def _call(
         self, method: str, route: str, body: dict[str, object] | None = None, **ids: str
+    ) -> dict[str, Any] | None:
+        result = "unavailable"
+        try:
+            found = await self._asked(method, route, body, **ids)
+            result = "not_found" if found is None else "ok"
+        except AdminRefused:
+            result = "refused"
+            raise
+        except AdminNotAdmitted:
+            result = "not_admitted"
+            raise
+        finally:
+            self._on_called(result)
+        return found
+
+    async def _asked(
+        self, method: str, route: str, body: dict[str, object] | None, **ids: str
     ) -> dict[str, Any] | None:
         attributes: dict[str, str | int] = {**self._place, "http.request.method": method}
         with asking(f"{method} {route}", attributes | {"url.template": route}) as part:

@@ -6,7 +6,7 @@ two operators do not count them twice. Must not know what is reconciled.
 
 from __future__ import annotations
 
-import platform
+import time
 from collections import Counter as Tally
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,19 +14,12 @@ from datetime import UTC, datetime
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    PlatformCollector,
-    ProcessCollector,
-)
 from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from fluxpay import __version__
+from fluxpay.observability.exposition import LoopLag, exposition, new_registry
+from fluxpay.observability.instruments import Counts, Distribution, Readings
+from fluxpay_operator.admin_client import CALLED
 
 if TYPE_CHECKING:
     from fluxpay_operator.status import Status
@@ -42,6 +35,8 @@ RESULTS: Final = (
     "deleted",
     "gone",
 )
+# A turn that needs a person came to its end as much as one that needs nobody.
+_COMPLETE: Final = frozenset({"changed", "unchanged", "stalled", "deleted", "gone"})
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -49,40 +44,58 @@ class Metrics:
     """All instruments of one process, in a registry of their own."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
-        self._reconciled = Counter(
+        registry = self._registry = new_registry()
+        self.loop_lag = LoopLag(registry)
+        self.tenants = TenantGauges()
+        self._is_leader = False
+        self._depth: Callable[[], int] = lambda: 0
+        self._succeeded_at_s = time.time()
+        self._reconciled = Counts(
+            registry,
             "fluxpay_operator_reconcile",
             "Turns of tenants, by what came of them.",
             ["result"],
-            registry=self._registry,
+            known=[(result,) for result in RESULTS],
         )
-        for result in RESULTS:
-            self._reconciled.labels(result)
-        self._duration = Histogram(
+        self._duration = Distribution(
+            registry,
             "fluxpay_operator_reconcile_duration_seconds",
             "How long a turn took.",
-            buckets=_SECONDS,
-            registry=self._registry,
+            bounds=_SECONDS,
         )
-        self._leader = Gauge(
-            "fluxpay_operator_leader", "1 while this process acts.", registry=self._registry
+        self._admin = Counts(
+            registry,
+            "fluxpay_operator_admin_requests",
+            "Requests to the admin API, by what it answered.",
+            ["result"],
+            known=[(result,) for result in CALLED],
         )
-        self._depth = Gauge(
+        registry.register(self.tenants)
+        self._register_readings()
+
+    def _register_readings(self) -> None:
+        Readings(
+            self._registry,
+            "fluxpay_operator_leader",
+            "1 while this process acts.",
+            read=lambda: {(): self._is_leader},
+        )
+        Readings(
+            self._registry,
             "fluxpay_operator_queue_depth",
             "Tenants that are due or being worked on.",
-            registry=self._registry,
+            read=lambda: {(): self._depth()},
         )
-        self.tenants = TenantGauges()
-        self._registry.register(self.tenants)
-        info = Gauge(
-            "fluxpay_build_info",
-            "1, with what was built.",
-            ["version", "python_version"],
-            registry=self._registry,
+        Readings(
+            self._registry,
+            "fluxpay_operator_last_success_timestamp_seconds",
+            "When a turn last came to its end, in Unix time; now, while there is no tenant.",
+            read=lambda: {(): self._succeeded_at_s if self._has_tenants else time.time()},
         )
-        info.labels(__version__, platform.python_version()).set(1)
-        ProcessCollector(registry=self._registry)
-        PlatformCollector(registry=self._registry)
+
+    @property
+    def _has_tenants(self) -> bool:
+        return self._depth() > 0 or self.tenants.are_any
 
     @contextmanager
     def timed(self) -> Iterator[None]:
@@ -91,26 +104,34 @@ class Metrics:
         try:
             yield
         finally:
-            self._duration.observe(perf_counter() - begun_s)
+            self._duration.observe((), perf_counter() - begun_s)
 
     def reconciled(self, result: str) -> None:
         """Count a turn."""
-        self._reconciled.labels(result).inc()
+        self._reconciled.count(result)
+        if result in _COMPLETE:
+            self._succeeded_at_s = time.time()
+
+    def admin_called(self, result: str) -> None:
+        """Count a request to the admin API."""
+        self._admin.count(result)
 
     def leads(self, *, is_leader: bool) -> None:
         """Tell whether this process acts; one that does not knows no tenant."""
-        self._leader.set(is_leader)
-        if not is_leader:
+        self._is_leader = is_leader
+        if is_leader:
+            # Whoever just began to act has not failed to.
+            self._succeeded_at_s = time.time()
+        else:
             self.tenants.clear()
 
     def measure_queue(self, depth: Callable[[], int]) -> None:
         """Ask this for the depth of the queue, whenever somebody looks."""
-        self._depth.set_function(depth)
+        self._depth = depth
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """Write all of it, in the format that the Accept field prefers."""
-        encode, content_type = choose_encoder(accept)
-        return encode(self._registry), content_type
+        return exposition(self._registry, accept)
 
 
 class TenantGauges(Collector):
@@ -118,6 +139,11 @@ class TenantGauges(Collector):
 
     def __init__(self) -> None:
         self._statuses: dict[Key, Status] = {}
+
+    @property
+    def are_any(self) -> bool:
+        """Whether any tenant was told of."""
+        return bool(self._statuses)
 
     def tell(self, key: Key, status: Status) -> None:
         """Remember what was told of a tenant."""

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Final
 
 from kubernetes.aio.client.api_client import ApiClient
 
-from fluxpay.observability import errors, logs
+from fluxpay.observability import errors, logs, probes
 from fluxpay.observability.spans import recording
 from fluxpay.settings import BadSetting
 from fluxpay.termination import listen
-from fluxpay_operator import probes, watching
+from fluxpay_operator import watching
 from fluxpay_operator.admin_client import AdminClient
 from fluxpay_operator.kube import (
     Kube,
@@ -27,9 +27,9 @@ from fluxpay_operator.kube import (
 )
 from fluxpay_operator.leadership import Leadership, new_identity
 from fluxpay_operator.metrics import Metrics
-from fluxpay_operator.probes import Vitals
 from fluxpay_operator.reconciling import Reconciler
 from fluxpay_operator.sights import Sights
+from fluxpay_operator.vitals import Vitals
 from fluxpay_operator.watching import Hearing
 from fluxpay_operator.work_queue import Key, WorkQueue, spread
 
@@ -65,10 +65,14 @@ async def run(
             "FLUXPAY_OPERATOR_LEASE_NAMESPACE", "is not set, and this is no pod; name a namespace"
         )
     cluster = await _cluster()
-    kube, admin = Kube(ApiClient(cluster)), AdminClient(settings)
+    metrics = Metrics()
+    kube = Kube(ApiClient(cluster))
+    admin = AdminClient(settings, on_called=metrics.admin_called)
     try:
-        async with recording(traces):
-            await _Operator(settings, cluster, kube, admin, lease_namespace).run(on_ready)
+        with metrics.loop_lag.measured():
+            async with recording(traces):
+                operator = _Operator(settings, cluster, kube, admin, metrics, lease_namespace)
+                await operator.run(on_ready)
     finally:
         await admin.close()
         await kube.close()
@@ -83,13 +87,14 @@ class _Operator:
         cluster: Configuration,
         kube: Kube,
         admin: AdminClient,
+        metrics: Metrics,
         lease_namespace: str,
     ) -> None:
         monotonic_s = asyncio.get_running_loop().time
         self._settings = settings
         self._cluster = cluster
         self._kube = kube
-        self._metrics = Metrics()
+        self._metrics = metrics
         self._queue = WorkQueue()
         self._sights = Sights(self._queue)
         self._hearing = Hearing(monotonic_s)
@@ -116,7 +121,7 @@ class _Operator:
         listen(stop)
         runner, port = await probes.serve(
             self._vitals,
-            self._metrics,
+            self._metrics.exposition,
             host=self._settings.operator_host,
             port=self._settings.operator_port,
         )

@@ -57,9 +57,9 @@ def _is(wanted: Object, peer: dict[str, str], namespace: str) -> bool:
     return own and is_space and bool(pods.items() <= peer.items())
 
 
-def callers(case: str, port: str) -> set[str]:
-    """Who may call a port of the API pods: our components, and strangers by their namespace."""
-    target = labels(case, "api")
+def callers(case: str, port: str, component: str = "api") -> set[str]:
+    """Who may call a port of a component: our components, and strangers by their namespace."""
+    target = labels(case, component)
     found = list(rules(case, target, "Ingress"))
     own = ("api", "worker", "operator", "migration", "test")
     known = {name for name in own if name != "operator" or _has_operator(case)}
@@ -84,6 +84,12 @@ def test_the_admin_port_is_the_operators_alone() -> None:
 
 def test_metrics_are_for_the_namespace_that_is_named() -> None:
     assert {"operator", "a pod in kube-system"} == callers("azuremonitor", "admin")
+
+
+@pytest.mark.parametrize("component", ["worker", "operator"])
+def test_the_port_of_probes_and_metrics_is_for_that_namespace_alone(component: str) -> None:
+    assert set() == callers("default", "metrics", component)
+    assert {"a pod in kube-system"} == callers("azuremonitor", "metrics", component)
 
 
 def test_anybody_may_call_the_api_until_somebody_is_named() -> None:

@@ -33,6 +33,8 @@ BAD_VALUES = (
     ("--set=tls.certificate.enabled=true", "/tls/certificate/issuerRef/name"),
     ("--set=tls.certificate.duration=1y", "/tls/certificate/duration"),
     ("--set=config.logLevel=TRACE", "/config/logLevel"),
+    ("--set=config.logFormat=xml", "/config/logFormat"),
+    ("--set=config.logRequests=2", "/config/logRequests"),
     ("--set=config.commitBatchMax=501", "/config/commitBatchMax"),
     ("--set=config.shutdownTimeoutS=0", "/config/shutdownTimeoutS"),
     ("--set=config.trustedProxies={everyone}", "/config/trustedProxies/0"),
@@ -42,6 +44,7 @@ BAD_VALUES = (
     ("--set=pods.resources.requests.memory=lots", "/pods/resources/requests/memory"),
     ("--set=pods.extraEnv[0].value=x", "missing property 'name'"),
     ("--set=pods.extraVolumeMounts[0].name=x", "missing property 'mountPath'"),
+    ("--set=worker.verifyIntervalS=-1", "/worker/verifyIntervalS"),
     ("--set=worker.keda.enabled=true", "/worker/keda/serverAddress"),
     ("--set=migration.mode=always", "/migration/mode"),
     ("--set=operator.namespaces={a,a}", "/operator/namespaces"),
@@ -55,6 +58,9 @@ BAD_VALUES = (
     ("--set=networkPolicy.dns.to={}", "/networkPolicy/dns/to"),
     ("--set=monitor.kind=Probe", "/monitor/kind"),
     ("--set=monitor.apiVersion=v1", "/monitor/apiVersion"),
+    ("--set=rules.runbookBaseUrl=docs/runbooks", "/rules/runbookBaseUrl"),
+    ("--set=rules.grafanaUrl=grafana.example.com", "/rules/grafanaUrl"),
+    ("--set=rules.extraGroups[0].name=x", "missing property 'rules'"),
     ("--set=extraObjects[0].kind=ConfigMap", "missing property 'apiVersion'"),
 )
 # What each value alone may be, and all together may not.

@@ -2,15 +2,15 @@
 
 import argparse
 import re
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from fluxpay.cli import _parser
-from fluxpay.core.effects import AnyEffect
 from fluxpay.core.limits import Quota, WindowCount, admits, decide
 from fluxpay.core.problems import PROBLEMS
+from fluxpay.observability.exposition import LoopLag, exposition, new_registry
 from fluxpay.observability.trace_settings import TraceSettings
 from fluxpay.proof import CHECKS
 from fluxpay.settings import (
@@ -18,14 +18,23 @@ from fluxpay.settings import (
     OPERATOR,
     PLAIN,
     SECRETS,
+    WORKER,
     BadSetting,
     OperatorSettings,
     Settings,
+    WorkerSettings,
 )
+from fluxpay.stores.measuring import Standing
 from fluxpay.web.context import PROBES
+from fluxpay.web.origins import TABLES
 from fluxpay.web.routes import ADMIN_ROUTES, API_ROUTES
 from fluxpay.web.telemetry import Metrics
 from fluxpay.worker import jobs
+from fluxpay.worker.telemetry import Metrics as WorkerMetrics
+from fluxpay.worker.telemetry import show_degraded
+from fluxpay_operator.metrics import Metrics as OperatorMetrics
+from fluxpay_operator.status import Condition, ConditionStatus, ConditionType, KeyStatus, Status
+from fluxpay_operator.work_queue import Key
 from tests.docs.pages import code, pages, read, section, table
 
 ENOUGH = {
@@ -42,12 +51,15 @@ CONFIGURATION = read("docs/reference/configuration.md")
 PLAIN_ROWS = table(CONFIGURATION, "Listening") + table(CONFIGURATION, "Limits and tuning")
 OPERATOR_ROWS = table(CONFIGURATION, "Operator")
 TRACE_ROWS = table(CONFIGURATION, "Traces")
-BOUNDED_ROWS = [row for row in PLAIN_ROWS + OPERATOR_ROWS if row[2].startswith("from ")]
+WORKER_ROWS = table(CONFIGURATION, "Worker")
+BOUNDED_ROWS = [
+    row for row in PLAIN_ROWS + OPERATOR_ROWS + WORKER_ROWS if row[2].startswith("from ")
+]
 
 
 def test_every_variable_is_documented_and_no_other() -> None:
     secrets = [code(cell) for row in table(CONFIGURATION, "Secrets") for cell in row[:2]]
-    rows = PLAIN_ROWS + OPERATOR_ROWS
+    rows = PLAIN_ROWS + OPERATOR_ROWS + WORKER_ROWS
     assert sorted(KNOWN) == sorted([*secrets, *(code(row[0]) for row in rows)])
 
 
@@ -155,6 +167,13 @@ def test_documented_defaults_of_the_operator_are_its_defaults() -> None:
     assert expected == documented
 
 
+def test_documented_defaults_of_the_worker_are_its_defaults() -> None:
+    settings = WorkerSettings.from_environment(ENOUGH)
+    expected = {name: str(getattr(settings, name.lower())) for name in WORKER}
+    documented = {code(row[0]).removeprefix("FLUXPAY_"): code(row[1]) for row in WORKER_ROWS}
+    assert expected == documented
+
+
 @pytest.mark.parametrize("row", BOUNDED_ROWS, ids=lambda row: code(row[0]))
 def test_documented_bounds_are_the_bounds(row: list[str]) -> None:
     name = code(row[0])
@@ -180,11 +199,13 @@ def test_no_page_names_a_problem_that_does_not_exist() -> None:
 
 
 def test_every_metric_is_documented_with_its_kind_and_labels() -> None:
-    rows = table(read("docs/reference/metrics.md"), "Metrics")
-    documented = {
-        code(name): (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels, _ in rows
-    }
-    assert _exported() == documented
+    shared = _documented("Every process")
+    for heading, exported in (
+        ("Service", _of_service()),
+        ("Worker", _of_worker()),
+        ("Operator", _of_operator()),
+    ):
+        assert exported == shared | _documented(heading), heading
 
 
 def test_every_command_and_option_is_documented() -> None:
@@ -204,6 +225,7 @@ def test_the_documented_rounds_of_the_worker_are_its_rounds() -> None:
         (jobs.SEAL_INTERVAL_S, jobs.SEALED_MAX),
     ]
     assert expected == [(float(every), int(most.replace(",", ""))) for every, most in rounds]
+    assert f"- Every {jobs.MEASURE_INTERVAL_S:g} s it measures" in text
 
 
 def test_every_check_of_verify_is_explained() -> None:
@@ -252,6 +274,8 @@ def _takes(name: str, value: int) -> bool:
     try:
         if name.removeprefix("FLUXPAY_") in OPERATOR:
             OperatorSettings.from_environment({**ENOUGH_FOR_THE_OPERATOR, name: str(value)})
+        elif name.removeprefix("FLUXPAY_") in WORKER:
+            WorkerSettings.from_environment({**ENOUGH, name: str(value)})
         else:
             Settings.from_environment({**ENOUGH, **other, name: str(value)})
     except BadSetting:
@@ -259,26 +283,61 @@ def _takes(name: str, value: int) -> bool:
     return True
 
 
-def _exported() -> dict[str, tuple[str, set[str]]]:
-    """What `/metrics` holds once everything has been counted: kind and labels, by name."""
+Shown = dict[str, tuple[str, set[str]]]
+"""Kind and labels of each metric, by name."""
+
+
+def _documented(heading: str) -> Shown:
+    rows = table(read("docs/reference/metrics.md"), heading)
+    return {
+        code(name): (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels, _ in rows
+    }
+
+
+def _of_service() -> Shown:
+    """What is shown once everything has been counted."""
     metrics = Metrics()
     metrics.answered(route="/", method="GET", status=200, started_s=0, exemplar=None)
     metrics.payment_ended("captured", "EUR")
-    metrics.claim_ended("new")
     metrics.rate_limited("/")
     metrics.fraud_rejected("velocity")
-    metrics.batch_committed(1)
-    metrics.effect_answered(get_args(AnyEffect)[0], 0.001)
-    text, _ = metrics.exposition("")
-    found: dict[str, tuple[str, set[str]]] = {}
+    metrics.effect_answered(next(iter(TABLES)), 0.001)
+    metrics.key_looked_up(0.001, None)
+    return _shown(metrics.exposition("")[0])
+
+
+def _of_worker() -> Shown:
+    registry = new_registry()
+    LoopLag(registry)
+    worker_metrics = WorkerMetrics(registry)
+    show_degraded(registry, lambda: False)
+    worker_metrics.measured(Standing(0, 0.0, {"EUR": 0}, 0, 0.0))
+    return _shown(exposition(registry, "")[0])
+
+
+def _of_operator() -> Shown:
+    metrics = OperatorMetrics()
+    condition = Condition(
+        type=ConditionType.READY,
+        status=ConditionStatus.TRUE,
+        reason="Ready",
+        message="It is.",
+        observed_generation=1,
+        last_transition_time="2026-01-01T00:00:00Z",
+    )
+    key = KeyStatus(name="till", expires_at="2026-01-01T00:00:00Z")
+    status = Status(conditions=(condition,), keys=(key,))
+    metrics.tenants.tell(Key("shops", "corner"), status)
+    return _shown(metrics.exposition("")[0])
+
+
+def _shown(text: bytes) -> Shown:
+    found: Shown = {}
     for family in text_string_to_metric_families(text.decode()):
-        if not family.name.startswith(("fluxpay_", "http_server_")):
+        if family.name.startswith(("process_", "python_")):
             continue
-        samples = [one for one in family.samples if not one.name.endswith("_created")]
-        if not samples:
-            continue
-        labels = {label for one in samples for label in one.labels} - {"le"}
-        name = samples[0].name if family.type == "counter" else family.name
+        labels = {label for one in family.samples for label in one.labels} - {"le"}
+        name = f"{family.name}_total" if family.type == "counter" else family.name
         found[name] = (family.type, labels)
     return found
 

@@ -6,9 +6,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from fluxpay_operator import probes
+from fluxpay.observability import probes
 from fluxpay_operator.metrics import Metrics
-from fluxpay_operator.probes import LEASE_SILENCE_S_MAX, WATCH_SILENCE_S_MAX, Vitals
+from fluxpay_operator.vitals import LEASE_SILENCE_S_MAX, WATCH_SILENCE_S_MAX, Vitals
 from fluxpay_operator.watching import Hearing
 
 
@@ -42,7 +42,7 @@ def vitals(clock: Clock) -> Vitals:
 
 
 async def ask(vitals: Vitals, path: str) -> tuple[int, str]:
-    runner, port = await probes.serve(vitals, Metrics(), host="127.0.0.1", port=0)
+    runner, port = await probes.serve(vitals, Metrics().exposition, host="127.0.0.1", port=0)
     try:
         async with (
             aiohttp.ClientSession() as session,
