@@ -320,7 +320,7 @@ async def test_a_collector_that_refuses_is_told_of_once_and_not_in_its_secrets(
         while not lines.of("spans_taken_again"):
             await asyncio.sleep(0.01)
     refused, again = lines.of("spans_refused", "spans_taken_again")
-    assert (collector.url, "HTTP 401") == (refused["collector"], refused["reason"])
+    assert (collector.url, "HTTP 401") == (refused["collector"], refused["error"])
     assert collector.url == again["collector"]
     # The libraries tell it for each batch, and urllib3 the address with its query.
     loggers = {json.loads(text)["logger"].partition(".")[0] for text in lines.texts}
