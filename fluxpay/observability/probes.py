@@ -59,6 +59,7 @@ async def serve(
     app.router.add_get("/health/live", live)
     app.router.add_get("/health/ready", ready)
     app.router.add_get("/metrics", metrics)
+    app.on_response_prepare.append(_keep_the_version)
     runner = web.AppRunner(app, access_log=None, handle_signals=False)
     await runner.setup()
     try:
@@ -67,6 +68,11 @@ async def serve(
         await runner.cleanup()
         raise
     return runner, runner.addresses[0][1]
+
+
+async def _keep_the_version(_: web.Request, response: web.StreamResponse) -> None:
+    """Take out what aiohttp tells of itself: no port of ours names what it runs on."""
+    del response.headers[hdrs.SERVER]
 
 
 def verdict(silence_s: float, *, at_most: float) -> str:
