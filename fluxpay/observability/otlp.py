@@ -147,28 +147,28 @@ def encoded(spans: Sequence[Span]) -> bytes:
 
 
 def _write(span: Span, messages: Any) -> None:
-    context, parent = span.context, span.parent
+    # The SDK's properties copy what they show; a span knows its parts by plain names as well.
+    ids, within = span.ids, span.within
     message = messages.add(
-        trace_id=context.trace_id.to_bytes(16, "big"),
-        span_id=context.span_id.to_bytes(8, "big"),
-        start_time_unix_nano=span.start_time,
-        end_time_unix_nano=span.end_time,
-        flags=_flags(parent),
+        trace_id=ids.trace_id.to_bytes(16, "big"),
+        span_id=ids.span_id.to_bytes(8, "big"),
+        parent_span_id=b"" if within is None else within.span_id.to_bytes(8, "big"),
+        start_time_unix_nano=span.start_ns,
+        end_time_unix_nano=span.end_ns,
+        flags=_flags(within),
     )
     message.MergeFromString(span.form.encoded or _encode(span.form))
-    if parent is not None:
-        message.parent_span_id = parent.span_id.to_bytes(8, "big")
-    if context.trace_state:
-        message.trace_state = context.trace_state.to_header()
+    if ids.trace_state:
+        message.trace_state = ids.trace_state.to_header()
     if span.is_error:
         message.status.code = Status.STATUS_CODE_ERROR
     if span.own:
         _say_all(message.attributes, span.own)
-    for link in span.links:
+    for linked in span.linked:
         message.links.add(
-            trace_id=link.context.trace_id.to_bytes(16, "big"),
-            span_id=link.context.span_id.to_bytes(8, "big"),
-            flags=_flags(link.context),
+            trace_id=linked.trace_id.to_bytes(16, "big"),
+            span_id=linked.span_id.to_bytes(8, "big"),
+            flags=_flags(linked),
         )
 
 

@@ -9,6 +9,7 @@ from tests.cluster.kubectl import Kubectl
 from tests.cluster.operating import Launch, Operator, eventually
 from tests.cluster.shop import Shop
 from tests.e2e.serving import Service
+from tests.observability.exposed import OPERATOR, page
 
 FAILOVER_S = 30
 
@@ -36,7 +37,12 @@ async def test_one_of_two_acts_and_the_other_takes_over_from_a_killed_one(
         assert 200 == (await second.health("ready"))[0]
         shop.apply()
         await shop.becomes("Ready")
-        assert "fluxpay_operator_leader 0.0" in await second.metrics()
+        found = await page(second.url)
+        assert set() == OPERATOR - set(found.families)
+        assert 0 == found.value("fluxpay_operator_leader")
+        assert 0 < found.value("fluxpay_event_loop_lag_seconds_count")
+        asked = await page(first.url)
+        assert 0 < asked.value("fluxpay_operator_admin_requests_total", result="ok")
         assert "fluxpay_operator_tenants{" not in await second.metrics()
         assert not [one for one in second.lines() if one.get("tenant")]
         await first.kill()

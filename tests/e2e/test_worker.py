@@ -14,6 +14,7 @@ import pytest
 from tests.conftest import Database
 from tests.e2e.serving import enroll, serving
 from tests.e2e.test_dev import await_ready, command, environment
+from tests.observability.exposed import SERVICE, WORKER_ALONE, page
 from tests.worker import processes
 
 SECRET = "hunter2"
@@ -92,6 +93,9 @@ async def test_the_worker_of_dev_lets_an_authorization_expire(tmp_path: Path) ->
         dev = await_ready(process, tmp_path / "dev", output)
         headers = {"Authorization": f"Bearer {dev.ready['api_key']}"}
         async with aiohttp.ClientSession(headers=headers) as session:
+            # One process has one page of metrics.
+            found = await page(dev.ready["admin_url"])
+            assert set() == (SERVICE | WORKER_ALONE) - set(found.families)
             due = await authorize(session, dev.ready["api_url"], "due")
             move_expiry(dev.ready["owner_database_url"], due, "-1 second")
             await await_expired(session, dev.ready["api_url"], due)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from aiohttp import web
 from fluxpay.core.tenants import Environment, TenantSpec, TenantState
 from fluxpay.settings import OperatorSettings
 from fluxpay_operator.admin_client import (
+    CALLED,
     AdminClient,
     AdminNotAdmitted,
     AdminRefused,
@@ -133,6 +135,22 @@ async def test_what_is_not_there_is_nothing(client: AdminClient, script: Script)
     await client.revoke_key(TENANT, "key_any")
     with pytest.raises(AdminUnavailable):
         await client.put_tenant(TENANT, SPEC)
+
+
+async def test_what_came_of_each_request_is_told(
+    settings: OperatorSettings, script: Script
+) -> None:
+    told: list[str] = []
+    client = AdminClient(settings, on_called=told.append)
+    try:
+        for status in (200, 404, 503, 401, 422):
+            script.status, script.body = status, json.dumps(PROBLEM)
+            with suppress(AdminUnavailable, AdminNotAdmitted, AdminRefused):
+                await client.close_tenant(TENANT)
+    finally:
+        await client.close()
+    assert ["ok", "not_found", "unavailable", "not_admitted", "refused"] == told
+    assert set(CALLED) == set(told)
 
 
 ANSWERS: dict[str, tuple[int, str, type[Exception]]] = {

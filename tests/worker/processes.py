@@ -6,16 +6,23 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from tests.conftest import Database
 
-READY = "Working: expiring authorizations, sealing the ledger, proving the books; probes on http://"
+READY = "Working: expiring authorizations, sealing the ledger, proving the books; probes on "
 
 
-async def start(
-    database: Database, *, stderr: int | None = None, **variables: str
-) -> asyncio.subprocess.Process:
-    """Start a worker that is told nothing but its database, and wait until it says it works.
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A running worker, and where its probes and metrics answer."""
+
+    process: asyncio.subprocess.Process
+    url: str
+
+
+async def start(database: Database, *, stderr: int | None = None, **variables: str) -> Worker:
+    """Start a worker that is told little but its database, and wait until it says it works.
 
     Args:
         stderr: The descriptor that its log goes to; ours if none.
@@ -38,30 +45,30 @@ async def start(
     assert process.stdout is not None
     line = (await process.stdout.readline()).decode()
     assert READY == line[: len(READY)]
-    return process
+    return Worker(process, line.removeprefix(READY).strip())
 
 
 @asynccontextmanager
 async def working(
     database: Database, *, stderr: int | None = None, **variables: str
-) -> AsyncIterator[asyncio.subprocess.Process]:
+) -> AsyncIterator[Worker]:
     """A worker for the length of a block; killed if the block leaves it running."""
-    process = await start(database, stderr=stderr, **variables)
+    worker = await start(database, stderr=stderr, **variables)
     try:
-        yield process
+        yield worker
     finally:
-        if process.returncode is None:
-            await kill(process)
+        if worker.process.returncode is None:
+            await kill(worker)
 
 
-async def kill(process: asyncio.subprocess.Process) -> None:
+async def kill(worker: Worker) -> None:
     """End it as a power failure would."""
-    process.kill()
-    await process.wait()
+    worker.process.kill()
+    await worker.process.wait()
 
 
-async def stop(process: asyncio.subprocess.Process) -> int:
+async def stop(worker: Worker) -> int:
     """Ask it to end, and give its exit code."""
-    process.send_signal(signal.SIGTERM)
+    worker.process.send_signal(signal.SIGTERM)
     async with asyncio.timeout(30):
-        return await process.wait()
+        return await worker.process.wait()
