@@ -7,7 +7,7 @@ MAKEFLAGS += --no-builtin-rules
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: setup dev test tools check bench scale lock crd chart help
+.PHONY: setup dev test tools check bench scale lock watch crd dashboards chart help
 
 BIN := .venv/bin
 CRD := charts/fluxpay/files/crds/tenants.fluxpay.io.yaml
@@ -23,6 +23,8 @@ help:
 	@echo 'make scale [ARGS=…]  run the operator on a thousand tenants, print figures as JSON'
 	@echo 'make lock  [ARGS=…]  write the locks anew (ARGS=--upgrade for newer releases)'
 	@echo 'make crd             write the definition of Tenant anew, from its models'
+	@echo 'make watch [ARGS=…]  let Prometheus watch five minutes of faults; ask and draw every dashboard'
+	@echo 'make dashboards      write the dashboards anew, for Grafana and the chart, from their source'
 	@echo 'make chart           write the README and the reviewed renders of the chart anew'
 
 setup:
@@ -68,6 +70,15 @@ lock: setup
 	    --output-file requirements-build.lock
 	@cd tests/toolbox && ../../$(COMPILE) checkov.in --output-file checkov.lock $(ARGS)
 	@echo 'lock: wrote requirements.lock, two excerpts of it for the image, and that of checkov'
+
+# Five minutes of traffic with faults, and the pictures of the documentation.
+watch: setup
+	@$(BIN)/python -m tests.toolbox tests/observability
+	@$(BIN)/python -m tests.observability.watching --pictures docs/how-to/pictures $(ARGS)
+
+dashboards: setup
+	@$(BIN)/python -m deploy.grafana.source
+	@echo 'dashboards: wrote deploy/grafana/dashboards, and the same into the chart'
 
 crd: setup
 	@$(BIN)/python -m fluxpay_operator.crd > $(CRD).new && mv $(CRD).new $(CRD)

@@ -1,11 +1,13 @@
 """What was reviewed: the render of every case, as text in `golden`.
 
-The defaults are kept in full, without the definition of Tenant, which is a file of its own. Of
-every other case only those objects are kept that differ: so a diff shows each change once.
+The defaults are kept in full, without the definition of Tenant, which is a file of its own, as the
+dashboards are. Of every other case only those objects are kept that differ: so a diff shows each
+change once.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +16,7 @@ from tests.chart.helm import CASES
 
 FOLDER: Final = Path(__file__).with_name("golden")
 _PART: Final = "---\n"
+_DASHBOARD: Final = re.compile(r"^(  [\w-]+\.json: \|-)\n(?:    .*\n?)+", re.MULTILINE)
 
 
 def golden_text(case: str) -> str:
@@ -26,7 +29,8 @@ def golden_text(case: str) -> str:
     if case != "default":
         known = set(helm.rendered("default").split(_PART))
         parts = [part for part in parts if part not in known]
-    return "".join(f"{_PART}{part.rstrip()}\n" for part in parts)
+    kept = [_DASHBOARD.sub(r"\1\n    (the file)\n", part) for part in parts]
+    return "".join(f"{_PART}{part.rstrip()}\n" for part in kept)
 
 
 def write() -> None:

@@ -58,6 +58,9 @@ BAD_VALUES = (
     ("--set=networkPolicy.dns.to={}", "/networkPolicy/dns/to"),
     ("--set=monitor.kind=Probe", "/monitor/kind"),
     ("--set=monitor.apiVersion=v1", "/monitor/apiVersion"),
+    ("--set=rules.runbookBaseUrl=docs/runbooks", "/rules/runbookBaseUrl"),
+    ("--set=rules.grafanaUrl=grafana.example.com", "/rules/grafanaUrl"),
+    ("--set=rules.extraGroups[0].name=x", "missing property 'rules'"),
     ("--set=extraObjects[0].kind=ConfigMap", "missing property 'apiVersion'"),
 )
 # What each value alone may be, and all together may not.

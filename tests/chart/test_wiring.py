@@ -13,7 +13,7 @@ import yaml
 import fluxpay
 from fluxpay.settings import PLAIN, Settings, WorkerSettings
 from tests.chart import helm, readme
-from tests.chart.helm import CASES, CHART, Object, containers, pods
+from tests.chart.helm import CASES, CHART, Object, containers, label, pods
 
 # The chart says these itself, since its ports, probes and mounts depend on them.
 FIXED = {"PORT", "ADMIN_PORT", "TLS_CERT_FILE", "TLS_KEY_FILE"}
@@ -202,6 +202,42 @@ def test_dashboards_and_alerts_are_loaded_from_files_and_without_one_there_is_no
     shown = by_name["fluxpay-dashboard-payments"]
     assert "1" == shown["metadata"]["labels"]["grafana_dashboard"]
     assert json.loads(dashboard) == json.loads(shown["data"]["payments.json"])
+
+
+def test_a_dashboard_reaches_grafana_as_it_is() -> None:
+    shown = [one for one in helm.of_kind("everything", "ConfigMap") if "dashboard" in label(one)]
+    files = {path.name: path for path in (CHART / "files" / "dashboards").glob("*.json")}
+    assert 5 == len(shown) == len(files)
+    for one in shown:
+        ((name, text),) = one["data"].items()
+        assert json.loads(files[name].read_text("utf-8")) == json.loads(text)
+        # A ConfigMap may hold a mebibyte.
+        assert len(text) < 1_000_000
+
+
+def test_alerts_name_the_hosts_of_runbooks_and_dashboards_where_they_are_known() -> None:
+    def links(rules: Object) -> set[str]:
+        told = [
+            one.get("annotations", {})
+            for group in rules["spec"]["groups"]
+            for one in group["rules"]
+        ]
+        return {one[name] for one in told for name in ("runbook_url", "dashboard_url") if one}
+
+    (plain,) = (
+        one for one in helm.made("--set=rules.enabled=true") if one["kind"] == "PrometheusRule"
+    )
+    named = helm.one("everything", "PrometheusRule", "everything-alerts")
+    hosts = {"docs": "https://docs.example.com/runbooks/", "": "https://grafana.example.com/d/"}
+    paths = [one.partition("/") for one in links(plain)]
+    moved = {f"{hosts[start]}{path.rpartition('/')[2]}" for start, _, path in paths}
+    assert moved == links(named)
+
+
+def test_groups_of_ones_own_stand_in_an_object_of_their_own() -> None:
+    extra = helm.one("everything", "PrometheusRule", "everything-extra-alerts")
+    assert ["shop"] == [group["name"] for group in extra["spec"]["groups"]]
+    assert "prometheus" == extra["metadata"]["labels"]["release"]
 
 
 def test_the_definition_of_tenant_outlives_the_release() -> None:

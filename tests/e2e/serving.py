@@ -107,6 +107,7 @@ async def enroll(
     service: Service,
     *,
     requests_a_minute: int = 1_000_000,
+    currencies: Sequence[str] = ("EUR",),
     payment_limits: Sequence[dict[str, Any]] = (),
 ) -> Customer:
     """Make a tenant and its key through the admin API."""
@@ -116,7 +117,7 @@ async def enroll(
         "display_name": "Kiosk",
         "environment": "test",
         "state": "active",
-        "currencies": ["EUR"],
+        "currencies": list(currencies),
         "rate_limits": [{"name": "default", "requests": requests_a_minute, "window_s": 60}],
         "payment_limits": payment_limits,
     }

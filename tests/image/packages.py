@@ -6,13 +6,13 @@ Must not know: what the programs are used for.
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from tests.image.telling import Tell
+from tests.toolbox.debian import PATH, AptFailed, apt
 
 PROGRAMS: Final = {
     "docker.io": "dockerd",
@@ -21,9 +21,7 @@ PROGRAMS: Final = {
     # The signatures of the newest release.
     "debian-archive-keyring": "",
 }
-PATH: Final = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 POLICY: Final = Path("/usr/sbin/policy-rc.d")
-APT: Final = ("apt-get", "-o", "DPkg::Lock::Timeout=600", "--quiet", "--yes")
 
 
 class NotInstalled(Exception):
@@ -57,29 +55,18 @@ def install(tell: Tell) -> None:
             "Debian, where one is installed and started for the tests"
         )
     tell(f"installing {', '.join(PROGRAMS)} with apt; this takes a minute")
-    with _nothing_started():
-        _apt("update")
-        _apt("install", "--no-install-recommends", *PROGRAMS, *_needed_by_the_kernel())
+    try:
+        with _nothing_started():
+            apt("update")
+            apt("install", "--no-install-recommends", *PROGRAMS, *_needed_by_the_kernel())
+    except AptFailed as failure:
+        raise NotInstalled(str(failure)) from failure
 
 
 def _needed_by_the_kernel() -> list[str]:
     """Where AppArmor is on, the engine wants its parser to confine containers with."""
     switch = Path("/sys/module/apparmor/parameters/enabled")
     return ["apparmor"] if switch.exists() and switch.read_text().startswith("Y") else []
-
-
-def _apt(*arguments: str) -> None:
-    done = subprocess.run(
-        [*APT, *arguments],
-        env={**os.environ, "PATH": PATH, "DEBIAN_FRONTEND": "noninteractive"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise NotInstalled(f"apt-get {arguments[0]} failed: {done.stdout[-2_000:]}")
 
 
 @contextmanager

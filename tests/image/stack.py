@@ -46,6 +46,8 @@ class Stack:
         shutil.copytree(
             ROOT / "deploy", folder / "deploy", ignore=shutil.ignore_patterns("secrets")
         )
+        rules = Path("charts/fluxpay/files/rules")
+        shutil.copytree(ROOT / rules, folder / rules)
         api_port, admin_port, prometheus_port = _free_ports(3)
         environ = {
             **engine.environ,

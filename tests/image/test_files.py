@@ -11,8 +11,6 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.docs.pages import code, read, table
-
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
@@ -156,25 +154,23 @@ def test_the_scripts_of_the_folder_may_be_run() -> None:
     assert [True, True] == [os.access(script, os.X_OK) for script in scripts]
 
 
-def test_every_panel_asks_for_a_metric_that_is_there() -> None:
-    dashboards = sorted((DEPLOY / "grafana" / "dashboards").glob("*.json"))
-    asked = {
-        name
-        for path in dashboards
-        for panel in json.loads(path.read_text())["panels"]
-        for target in panel["targets"]
-        for name in re.findall(r"\b(?:fluxpay|http_server)_\w+", target["expr"])
-    }
-    documented = {code(row[0]) for row in table(read("docs/reference/metrics.md"), "Metrics")}
-    assert asked != set()
-    assert set() == {re.sub(r"_(bucket|count|sum)$", "", name) for name in asked} - documented
-
-
-def test_the_dashboards_ask_the_data_source_that_is_provided() -> None:
+def test_the_dashboards_find_a_data_source_of_their_kind() -> None:
     sources = yaml.safe_load(
         (DEPLOY / "grafana/provisioning/datasources/prometheus.yaml").read_text()
     )
-    uids = {source["uid"] for source in sources["datasources"]}
-    text = (DEPLOY / "grafana" / "dashboards" / "fluxpay.json").read_text()
-    panels = json.loads(text)["panels"]
-    assert uids == {panel["datasource"]["uid"] for panel in panels}
+    provided = {source["type"] for source in sources["datasources"] if source["isDefault"]}
+    wanted = {
+        one["query"]
+        for path in (DEPLOY / "grafana" / "dashboards").glob("*.json")
+        for one in json.loads(path.read_text())["templating"]["list"]
+        if one["name"] == "datasource"
+    }
+    assert provided == wanted == {"prometheus"}
+
+
+def test_prometheus_finds_its_rules_where_they_are_mounted() -> None:
+    configuration = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())
+    (named,) = (Path(one) for one in configuration["rule_files"])
+    mounts = [one.split(":") for one in COMPOSE["services"]["prometheus"]["volumes"]]
+    (source,) = (DEPLOY / source for source, target, *_ in mounts if Path(target) == named.parent)
+    assert ["alerts.yaml"] == [path.name for path in source.glob(named.name)]

@@ -2,6 +2,7 @@
 
 import sys
 
+from tests.toolbox.debian import fetch_packages
 from tests.toolbox.environments import make_environments
 from tests.toolbox.golang import BuildFailed
 from tests.toolbox.places import ROOT
@@ -14,6 +15,7 @@ def main(arguments: list[str]) -> int:
     try:
         supply(needed_for(arguments, ROOT), sys.stderr)
         make_environments(arguments, ROOT, sys.stderr)
+        fetch_packages(arguments, ROOT, sys.stderr)
     except BuildFailed as failure:
         print(f"tools: {failure}", file=sys.stderr)
         return 1

@@ -129,6 +129,7 @@ TOOLS: Final = (
 NEEDED_IN: Final = {
     "tests/chart": ("helm", "kube-score"),
     "tests/cluster": ("etcd", "kube-apiserver", "kubectl", "helm"),
+    "tests/observability": ("etcd", "kube-apiserver", "kubectl", "helm"),
 }
 """Which tools the tests below a path need."""
 

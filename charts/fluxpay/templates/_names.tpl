@@ -72,3 +72,14 @@ labels:
 {{- define "fluxpay.apiHost" -}}
 {{ include "fluxpay.fullname" . }}.{{ .Release.Namespace }}.svc
 {{- end }}
+
+{{- /* The metadata of a PrometheusRule. Takes root and name. */}}
+{{- define "fluxpay.ruleMetadata" -}}
+name: {{ include "fluxpay.fullname" .root }}-{{ .name }}
+namespace: {{ .root.Release.Namespace | quote }}
+labels:
+  {{- include "fluxpay.labels" (dict "root" .root) | nindent 2 }}
+  {{- with .root.Values.rules.labels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end }}

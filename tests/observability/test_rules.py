@@ -1,0 +1,109 @@
+"""The rules are sound, and each alert fires when it should and is silent when it should be."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections import Counter
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy.grafana.source.files import documents
+from tests.observability.lint import panels
+from tests.observability.promql import labels_kept, parsed, selectors
+from tests.observability.rules import FILE, PLAYED, ROOT, Alert, alerts, recordings
+from tests.toolbox.debian import unpacked
+
+IN_TEMPLATE = re.compile(r"\$labels\.(\w+)")
+
+
+def promtool(*arguments: Any) -> tuple[int, str]:
+    """Run promtool; its exit code, and what it says where it is not content."""
+    done = subprocess.run(
+        [unpacked("promtool"), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr if done.returncode else ""
+
+
+def played() -> list[dict[str, Any]]:
+    """The cases that promtool plays."""
+    found: list[dict[str, Any]] = yaml.safe_load(PLAYED.read_text("utf-8"))["tests"]
+    return found
+
+
+def test_the_rules_are_sound() -> None:
+    assert (0, "") == promtool("check", "rules", FILE)
+
+
+def test_every_alert_says_all_that_it_says_when_it_should_and_only_then() -> None:
+    assert (0, "") == promtool("test", "rules", PLAYED)
+
+
+def test_every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_is_silent() -> None:
+    cases = Counter(
+        (one["alertname"], bool(one["exp_alerts"]))
+        for case in played()
+        for one in case["alert_rule_test"]
+    )
+    wanted = {(alert.name, fires) for alert in alerts() for fires in (True, False)}
+    assert wanted == set(cases)
+
+
+def test_a_case_says_in_its_name_what_it_expects() -> None:
+    names = [
+        (case["name"].split(", ")[0], f"{one['alertname']} {verb}")
+        for case in played()
+        for one in case["alert_rule_test"]
+        for verb in ["fires" if one["exp_alerts"] else "is silent"]
+    ]
+    assert [] == [name for name, expected in names if name != expected]
+
+
+@pytest.mark.parametrize("alert", alerts(), ids=lambda alert: alert.name)
+def test_an_alert_tells_whom_it_wakes_what_to_do_and_where_to_look(alert: Alert) -> None:
+    assert alert.severity in {"page", "ticket"}
+    assert {"summary", "description", "runbook_url", "dashboard_url"} == set(alert.annotations)
+    assert (ROOT / alert.annotations["runbook_url"]).is_file()
+    uids = {json.loads(text)["uid"] for text in documents().values()}
+    assert alert.annotations["dashboard_url"].removeprefix("/d/") in uids
+
+
+@pytest.mark.parametrize("alert", alerts(), ids=lambda alert: alert.name)
+def test_the_labels_that_an_alert_names_are_there(alert: Alert) -> None:
+    named = set(IN_TEMPLATE.findall(json.dumps(alert.annotations)))
+    kept = labels_kept(parsed(alert.expr))
+    # What was recorded keeps the namespace.
+    assert set() == named - ({"namespace"} if kept is None else kept)
+
+
+def test_only_the_books_an_outage_and_fast_burning_wake_somebody() -> None:
+    assert [
+        "FluxPayAvailabilityBurn14x",
+        "FluxPayAvailabilityBurn6x",
+        "FluxPayLatencyBurn14x",
+        "FluxPayLatencyBurn6x",
+        "FluxPayLedgerImbalance",
+        "FluxPayVerifyFindings",
+        "FluxPayApiAbsent",
+    ] == [alert.name for alert in alerts() if alert.severity == "page"]
+
+
+def test_what_is_recorded_is_used_and_what_is_used_is_recorded() -> None:
+    shown = [
+        target["expr"]
+        for text in documents().values()
+        for panel in panels(json.loads(text))
+        for target in panel["targets"]
+    ]
+    asked = [*shown, *recordings().values(), *(alert.expr for alert in alerts())]
+    used = {
+        one.name for expr in asked for one in selectors(expr) if one.name.startswith("namespace:")
+    }
+    assert set(recordings()) == used
