@@ -209,8 +209,8 @@ def _as_text(_: WrappedLogger, __: str, line: EventDict) -> str:
 def _shown(value: Plain) -> str:
     if isinstance(value, str):
         is_plain = value.isascii() and value.isprintable() and not set(' "=\\') & set(value)
-        return value if is_plain and value else _escaped(json.dumps(value))
-    return _escaped(json.dumps(value))
+        return value if is_plain and value else json.dumps(value)
+    return json.dumps(value)
 
 
 def _escaped(text: str) -> str:
