@@ -206,10 +206,12 @@ def _health(options: argparse.Namespace) -> int:
 
 
 def _operator(_: argparse.Namespace) -> int:
+    from fluxpay.observability.trace_settings import TraceSettings
     from fluxpay.settings import OperatorSettings
 
     # Before the rest is imported: a bad value is told at once.
     settings = OperatorSettings.from_environment(os.environ)
+    traces = TraceSettings.from_environment(os.environ, service="fluxpay-operator")
 
     import asyncio
 
@@ -225,7 +227,7 @@ def _operator(_: argparse.Namespace) -> int:
         print(f"Watching tenants, probes on {url}", flush=True)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(run(settings, on_ready=announce))
+        runner.run(run(settings, traces=traces, on_ready=announce))
     return 0
 
 

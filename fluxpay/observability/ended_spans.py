@@ -43,29 +43,31 @@ class Span(ReadableSpan):
     """A span that has ended, as the SDK's processors and exporters take it.
 
     Args:
-        parent: The span within which it happened, here or at the client; None for the first one.
+        ids: Its own.
+        within: The span in which it happened, here or at the client; None for the first one.
         own: The attributes that its form lacks.
+        linked: Spans that it has to do with and that it did not happen in.
     """
 
     def __init__(
         self,
         form: Form,
-        context: SpanContext,
-        parent: SpanContext | None,
+        ids: SpanContext,
+        within: SpanContext | None,
         *,
         resource: Resource,
         start_ns: int,
         end_ns: int,
         own: Mapping[str, Value],
-        links: Sequence[Link] = (),
+        linked: Sequence[SpanContext] = (),
         is_error: bool = False,
     ) -> None:
         super().__init__(
             form.name,
-            context,
-            parent,
+            ids,
+            within,
             resource,
-            links=links,
+            links=[Link(one) for one in linked] if linked else (),
             kind=form.kind,
             status=_ERROR if is_error else _UNSET,
             start_time=start_ns,
@@ -73,7 +75,12 @@ class Span(ReadableSpan):
             instrumentation_scope=SCOPE,
         )
         self.form = form
+        self.ids = ids
+        self.within = within
+        self.start_ns = start_ns
+        self.end_ns = end_ns
         self.own = own
+        self.linked = linked
         self.is_error = is_error
 
     @property

@@ -17,6 +17,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import CollectorRegistry
 
 from fluxpay import __version__
+from fluxpay.observability import logs
 from fluxpay.observability.instruments import Distribution, Readings
 
 _LOOK_EVERY_S: Final = 0.25
@@ -35,6 +36,13 @@ def new_registry() -> CollectorRegistry:
         "1, labelled with what is running.",
         ["version", "python_version"],
         read=lambda: {labels: 1},
+    )
+    Readings(
+        registry,
+        "fluxpay_log_lines_dropped",
+        "Log lines that were lost because nobody took them.",
+        read=lambda: {(): logs.dropped()},
+        is_counter=True,
     )
     return registry
 

@@ -35,6 +35,8 @@ _ID: Final = re.compile(r"[0-9a-z_]{1,64}")
 _RESERVED: Final = frozenset({*LEADING, "exception"})
 _OWN: Final = "fluxpay"
 
+_IN_USE: Final[list[Outlet]] = []
+
 _BOUND: Final = (structlog.stdlib.filter_by_level, ProcessorFormatter.wrap_for_formatter)
 
 
@@ -60,17 +62,23 @@ def set_up(level: str, style: str, *, stream: TextIO | None = None) -> Outlet:
         members = {"of": record.name, "error": type(error).__name__}
         return written.format(_own_record(source, logging.ERROR, "line_unwritable", members))
 
-    def dropped(count: int) -> str:
+    def told_dropped(count: int) -> str:
         members = {"lines": count}
         return written.format(_own_record(source, logging.WARNING, "lines_dropped", members))
 
-    outlet = Outlet(to.fileno(), failure=failure, dropped=dropped)
+    outlet = Outlet(to.fileno(), failure=failure, dropped=told_dropped)
     outlet.setFormatter(written)
+    _IN_USE[:] = [outlet]
     logging.basicConfig(level=level, handlers=[outlet], force=True)
     logging.captureWarnings(capture=True)
     _quieten(level)
     _catch_the_uncaught()
     return outlet
+
+
+def dropped() -> int:
+    """Tell how many lines of this process found no room and are lost."""
+    return sum(outlet.dropped for outlet in _IN_USE)
 
 
 def formatter(style: str) -> logging.Formatter:

@@ -9,7 +9,6 @@ A collector that takes nothing is told of once a minute, by its address and the 
 Must not know what spans are about. Source: OpenTelemetry Protocol 1.10, "OTLP/HTTP".
 """
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
@@ -25,10 +24,11 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.trace import SpanContext, SpanKind
 
+from fluxpay.observability import logs
 from fluxpay.observability.ended_spans import SCOPE, Form, Span
 from fluxpay.observability.trace_settings import TraceSettings
 
-_LOG: Final = logging.getLogger("fluxpay.observability")
+_LOG: Final = logs.logger("fluxpay.observability")
 _TELL_EVERY_S: Final = 60.0
 _KINDS: Final = {
     SpanKind.INTERNAL: Message.SPAN_KIND_INTERNAL,
@@ -103,7 +103,7 @@ class Exporter(OTLPSpanExporter):
                 self._settle(left, is_exported=False)
             self._has_given_up = True
         if left:
-            _LOG.warning("%s spans had not left when the process ended, and are dropped", left)
+            _LOG.warning("spans_left_behind", spans=left)
 
     def _settle(self, count: int, *, is_exported: bool) -> None:
         self._settled += count
@@ -117,12 +117,12 @@ class Exporter(OTLPSpanExporter):
         if monotonic() >= self._told_s + _TELL_EVERY_S:
             self._told_s = monotonic()
             dropped = COUNTS.lost + COUNTS.refused
-            _LOG.warning("%s takes no spans: %s; %s dropped so far", self._place, reason, dropped)
+            _LOG.warning("spans_refused", collector=self._place, error=reason, dropped=dropped)
 
     def _tell_recovery(self) -> None:
         if self._is_refused:
             self._is_refused = False
-            _LOG.info("%s takes spans again", self._place)
+            _LOG.info("spans_taken_again", collector=self._place)
 
 
 _COMPRESSIONS: Final = {
@@ -147,28 +147,28 @@ def encoded(spans: Sequence[Span]) -> bytes:
 
 
 def _write(span: Span, messages: Any) -> None:
-    context, parent = span.context, span.parent
+    # The SDK's properties copy what they show; a span knows its parts by plain names as well.
+    ids, within = span.ids, span.within
     message = messages.add(
-        trace_id=context.trace_id.to_bytes(16, "big"),
-        span_id=context.span_id.to_bytes(8, "big"),
-        start_time_unix_nano=span.start_time,
-        end_time_unix_nano=span.end_time,
-        flags=_flags(parent),
+        trace_id=ids.trace_id.to_bytes(16, "big"),
+        span_id=ids.span_id.to_bytes(8, "big"),
+        parent_span_id=b"" if within is None else within.span_id.to_bytes(8, "big"),
+        start_time_unix_nano=span.start_ns,
+        end_time_unix_nano=span.end_ns,
+        flags=_flags(within),
     )
     message.MergeFromString(span.form.encoded or _encode(span.form))
-    if parent is not None:
-        message.parent_span_id = parent.span_id.to_bytes(8, "big")
-    if context.trace_state:
-        message.trace_state = context.trace_state.to_header()
+    if ids.trace_state:
+        message.trace_state = ids.trace_state.to_header()
     if span.is_error:
         message.status.code = Status.STATUS_CODE_ERROR
     if span.own:
         _say_all(message.attributes, span.own)
-    for link in span.links:
+    for linked in span.linked:
         message.links.add(
-            trace_id=link.context.trace_id.to_bytes(16, "big"),
-            span_id=link.context.span_id.to_bytes(8, "big"),
-            flags=_flags(link.context),
+            trace_id=linked.trace_id.to_bytes(16, "big"),
+            span_id=linked.span_id.to_bytes(8, "big"),
+            flags=_flags(linked),
         )
 
 

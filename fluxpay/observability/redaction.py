@@ -41,9 +41,7 @@ _DIGITS: Final = re.compile(r"(?<!\d)\d(?:[ ._-]?\d){12,}(?!\d)", re.ASCII)
 _CARD_LENGTHS: Final = range(19, 12, -1)
 _DOUBLED: Final = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 # Ids that machines make: one in some thousands has digits that could be a card's.
-_MACHINE_ID: Final = re.compile(
-    r"[0-9a-f]{16}|[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-)
+_MACHINE_ID: Final = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 Plain = str | int | float | bool | list["Plain"] | dict[str, "Plain"] | None
 

@@ -25,7 +25,7 @@ from opentelemetry.sdk.trace import sampling
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import Sampler, SamplingResult
-from opentelemetry.trace import Link, SpanContext, TraceFlags, TraceState
+from opentelemetry.trace import SpanContext, TraceFlags, TraceState
 
 from fluxpay import __version__
 from fluxpay.observability.ended_spans import Form, Span, Value
@@ -73,13 +73,18 @@ class Recorder:
             export_timeout_millis=settings.timeout_s * 1000,
         )
 
+    @property
+    def waiting(self) -> int:
+        """How many spans have not left the queue."""
+        return self._handed - self._exporter.taken
+
     def decide(self, trace_id: int, parent: Context) -> SamplingResult:
         """Say whether spans of a trace are recorded; asked once for each."""
         return self._sampler.should_sample(parent, trace_id, "")
 
     def admits(self, count: int) -> bool:
         """Say whether so many spans find room; those that do not are counted as dropped."""
-        if self._handed - self._exporter.taken + count <= self._queue_max:
+        if self.waiting + count <= self._queue_max:
             return True
         COUNTS.refused += count
         return False
@@ -87,13 +92,13 @@ class Recorder:
     def record(
         self,
         form: Form,
-        context: SpanContext,
-        parent: SpanContext | None,
+        ids: SpanContext,
+        within: SpanContext | None,
         *,
         start_ns: int,
         end_ns: int,
         own: Mapping[str, Value],
-        links: Sequence[Link] = (),
+        linked: Sequence[SpanContext] = (),
         is_error: bool = False,
     ) -> None:
         """Take a span, for which `admits` has found room."""
@@ -101,10 +106,10 @@ class Recorder:
         self._processor.on_end(
             Span(
                 form,
-                context,
-                parent,
+                ids,
+                within,
                 own=own,
-                links=links,
+                linked=linked,
                 resource=self._resource,
                 start_ns=start_ns,
                 end_ns=end_ns,
@@ -146,12 +151,12 @@ def spans_counted() -> dict[str, int]:
     return {"exported": COUNTS.exported, "dropped": COUNTS.refused + COUNTS.lost}
 
 
-def new_context(trace_id: int | None = None) -> SpanContext:
+def new_ids(trace_id: int | None = None) -> SpanContext:
     """Make the ids of a sampled span; without a trace it begins one."""
-    return context_of(trace_id or IDS.generate_trace_id(), IDS.generate_span_id())
+    return ids_of(trace_id or IDS.generate_trace_id(), IDS.generate_span_id())
 
 
-def context_of(trace_id: int, span_id: int, state: TraceState | None = None) -> SpanContext:
+def ids_of(trace_id: int, span_id: int, state: TraceState | None = None) -> SpanContext:
     """Give the ids of a sampled span their form."""
     return SpanContext(trace_id, span_id, is_remote=False, trace_flags=_SAMPLED, trace_state=state)
 

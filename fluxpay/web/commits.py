@@ -11,11 +11,11 @@ from functools import lru_cache
 from time import perf_counter, time_ns
 from typing import NamedTuple
 
-from opentelemetry.trace import Link, SpanKind
+from opentelemetry.trace import SpanKind
 
 from fluxpay.core.payment_creation import Posting
 from fluxpay.observability.ended_spans import Form, Value
-from fluxpay.observability.spans import new_context, recorder
+from fluxpay.observability.spans import new_ids, recorder
 from fluxpay.stores.peers import Peer
 from fluxpay.web.request_spans import database_attributes, error_attributes
 from fluxpay.web.telemetry import Metrics
@@ -59,9 +59,9 @@ class Commits:
         return ended
 
     def _traced(self, marks: Sequence[Mark], size: int) -> Callable[[Exception | None], None]:
-        context, started_ns = new_context(), time_ns()
+        ids, started_ns = new_ids(), time_ns()
         for mark in marks:
-            mark.recording.commits.setdefault(mark.payment_id, []).append(context)
+            mark.recording.commits.setdefault(mark.payment_id, []).append(ids)
 
         def ended(error: Exception | None) -> None:
             own: dict[str, Value] = {} if error is None else error_attributes(error)
@@ -72,12 +72,12 @@ class Commits:
             if recording is not None and recording.admits(1):
                 recording.record(
                     _form(self._peer()),
-                    context,
+                    ids,
                     None,
                     start_ns=started_ns,
                     end_ns=time_ns(),
                     own=own,
-                    links=[Link(mark.recording.context) for mark in marks],
+                    linked=[mark.recording.ids for mark in marks],
                     is_error=error is not None,
                 )
 

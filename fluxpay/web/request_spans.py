@@ -8,16 +8,17 @@ Must not know how spans are sent. Source: OpenTelemetry semantic conventions 1.4
 "Database spans", the stable ones.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from time import perf_counter
 from typing import Final
 
 from aiohttp import web
-from opentelemetry.trace import Link, SpanKind
+from opentelemetry.trace import SpanContext, SpanKind
 
 from fluxpay.core.effects import PostBatch, PostPayment
 from fluxpay.observability.ended_spans import Form, Value
-from fluxpay.observability.spans import Recorder, new_context
+from fluxpay.observability.spans import Recorder, new_ids
 from fluxpay.stores.peers import Peer
 from fluxpay.stores.problems import StoreError
 from fluxpay.web.forwarded import Networks, client_address, is_secure
@@ -66,26 +67,27 @@ def record_request(
     address = client_address(request, trusted)
     if address:
         own["client.address"] = address
+    for answered in recording.answered:
+        recorder.record(
+            _effect_form(type(answered.effect).__name__, answered.origin),
+            new_ids(recording.ids.trace_id),
+            recording.ids,
+            start_ns=zero_ns + int(answered.started_s * _NS),
+            end_ns=zero_ns + int(answered.ended_s * _NS),
+            own=_own(answered),
+            linked=_commits(answered, recording),
+            is_error=answered.error is not None,
+        )
+    # Last, so that whoever has got it has got the others, in this batch or in an earlier one.
     recorder.record(
         form,
-        recording.context,
+        recording.ids,
         recording.parent,
         start_ns=recording.started_ns,
         end_ns=zero_ns + int(perf_counter() * _NS),
         own=own,
         is_error=status >= _SERVER_FAULT,
     )
-    for answered in recording.answered:
-        recorder.record(
-            _effect_form(type(answered.effect).__name__, answered.origin),
-            new_context(recording.context.trace_id),
-            recording.context,
-            start_ns=zero_ns + int(answered.started_s * _NS),
-            end_ns=zero_ns + int(answered.ended_s * _NS),
-            own=_own(answered),
-            links=_commits(answered, recording),
-            is_error=answered.error is not None,
-        )
 
 
 def database_attributes(peer: Peer, *, operation: str, collection: str) -> dict[str, Value]:
@@ -149,12 +151,11 @@ def _own(answered: Answered) -> dict[str, Value]:
     return own
 
 
-def _commits(answered: Answered, recording: Recording) -> tuple[Link, ...]:
+def _commits(answered: Answered, recording: Recording) -> Sequence[SpanContext]:
     """The commits that the payment was part of: one, or a second when the first failed."""
     if not isinstance(answered.effect, PostPayment):
         return ()
-    commits = recording.commits.get(answered.effect.posting.payment.id, ())
-    return tuple([Link(context) for context in commits])
+    return recording.commits.get(answered.effect.posting.payment.id, ())
 
 
 def _place(request: web.BaseRequest) -> Place:

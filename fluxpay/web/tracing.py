@@ -19,7 +19,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from fluxpay.core.effects import Effect
 from fluxpay.observability.current import CURRENT
-from fluxpay.observability.spans import IDS, context_of, recorder
+from fluxpay.observability.spans import IDS, ids_of, recorder
 from fluxpay.web.origins import Origin
 
 _NO_PARENT: Final = Context()
@@ -49,13 +49,13 @@ class Recording:
     """What a sampled request has to tell.
 
     Args:
-        context: The ids of its span.
+        ids: Of its span.
         parent: The span of the client that asked.
         started_ns: When, since 1970.
         commits: By payment, the commits that it was part of.
     """
 
-    context: SpanContext
+    ids: SpanContext
     parent: SpanContext | None
     started_ns: int
     answered: list[Answered] = field(default_factory=list)
@@ -149,6 +149,6 @@ def _begin(request: web.BaseRequest) -> Trace:
         decided = to.decide(trace_id, within)
         made.is_sampled = decided.decision is Decision.RECORD_AND_SAMPLE
         if made.is_sampled:
-            ids = context_of(trace_id, span_id, decided.trace_state)
+            ids = ids_of(trace_id, span_id, decided.trace_state)
             made.recording = Recording(ids, parent, time_ns())
     return made

@@ -17,6 +17,7 @@ from typing import Final
 import psycopg2
 
 from fluxpay.observability import errors, logs
+from fluxpay.observability.work import working
 from fluxpay.stores.problems import StoreError
 from fluxpay.worker.jobs import Job
 
@@ -60,25 +61,32 @@ async def keep_doing(
     faults, pause_s = 0, 0.0
     while not await _is_set_within(stop, pause_s):
         begun_s = perf_counter()
-        try:
-            done = await job.run()
-        except (StoreError, psycopg2.Error) as error:
-            on_ended(Ended(job.name, "failed", 0, perf_counter() - begun_s))
-            faults += 1
-            pause_s = back_off_s(faults)
-            _LOG.warning(
-                "job_failed",
-                job=job.name,
-                next_try_s=round(pause_s, 1),
-                error=errors.told(error),
-            )
-            continue
-        result = "done" if done.done else "idle"
-        on_ended(Ended(job.name, result, done.done, perf_counter() - begun_s))
-        if faults:
-            _LOG.info("job_recovered", job=job.name)
-        faults = 0
-        tally.add(done.done)
+        with working(job.name) as work:
+            try:
+                done = await job.run()
+            except (StoreError, psycopg2.Error) as error:
+                work.failed(error)
+                on_ended(Ended(job.name, "failed", 0, perf_counter() - begun_s))
+                faults += 1
+                pause_s = back_off_s(faults)
+                _LOG.warning(
+                    "job_failed",
+                    job=job.name,
+                    next_try_s=round(pause_s, 1),
+                    error=errors.told(error),
+                )
+                continue
+            result = "done" if done.done else "idle"
+            on_ended(Ended(job.name, result, done.done, perf_counter() - begun_s))
+            if done.done:
+                work.attributes["fluxpay.worker.items"] = done.done
+            else:
+                # Twice a second nothing is to be done, which nobody wants to read.
+                work.forget()
+            if faults:
+                _LOG.info("job_recovered", job=job.name)
+            faults = 0
+            tally.add(done.done)
         pause_s = 0.0 if done.has_more else job.interval_s * _spread(JITTER)
     tally.tell()
 

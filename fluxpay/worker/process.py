@@ -10,7 +10,6 @@ from typing import Final
 
 from fluxpay.observability import logs, probes
 from fluxpay.observability.exposition import LoopLag, exposition, new_registry
-from fluxpay.observability.instruments import Readings
 from fluxpay.observability.spans import recording
 from fluxpay.observability.trace_settings import TraceSettings
 from fluxpay.settings import WorkerSettings
@@ -33,7 +32,7 @@ from fluxpay.worker.jobs import (
 )
 from fluxpay.worker.loop import Ended, keep_doing
 from fluxpay.worker.proving import LOOK_EVERY_S, PROOF_SILENCE_S_MAX, Proving
-from fluxpay.worker.telemetry import Metrics
+from fluxpay.worker.telemetry import Metrics, show_degraded
 from fluxpay.worker.vitals import Vitals
 
 # Nobody waits for the worker, so the worker waits for nobody: a payment that is locked can expire
@@ -69,13 +68,7 @@ async def run(
     registry = new_registry()
     metrics, lag = Metrics(registry), LoopLag(registry)
     vitals = Vitals(asyncio.get_running_loop().time)
-    Readings(
-        registry,
-        "fluxpay_degraded",
-        "1 while a dependency is gone.",
-        ["dependency"],
-        read=lambda: {("database",): vitals.is_database_gone},
-    )
+    show_degraded(registry, lambda: vitals.is_database_gone)
     with termination() as stop, lag.measured():
         runner, port = await probes.serve(
             vitals,

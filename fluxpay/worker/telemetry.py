@@ -15,6 +15,8 @@ from fluxpay.observability.instruments import Counts, Distribution, Readings
 from fluxpay.worker.loop import RESULTS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from prometheus_client.registry import CollectorRegistry
 
     from fluxpay.observability.instruments import Labels
@@ -134,3 +136,14 @@ class Metrics:
             # Two that are unknown must not hide each other.
             shown[(label,)] = shown.get((label,), 0) + (minor if label == currency else abs(minor))
         return shown
+
+
+def show_degraded(registry: CollectorRegistry, is_database_gone: Callable[[], bool]) -> None:
+    """Show whether the database is gone, in a process that is the worker's own."""
+    Readings(
+        registry,
+        "fluxpay_degraded",
+        "1 while a dependency is gone.",
+        ["dependency"],
+        read=lambda: {("database",): is_database_gone()},
+    )

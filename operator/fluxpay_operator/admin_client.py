@@ -19,6 +19,7 @@ from fluxpay.core.keys import ApiKey, Scope
 from fluxpay.core.limits import Quota
 from fluxpay.core.payments import instant
 from fluxpay.core.tenants import Environment, Tenant, TenantSpec, TenantState
+from fluxpay.observability.work import Part, asking, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from fluxpay.core.key_rotation import RegisterKey
     from fluxpay.settings import OperatorSettings
 
+_TENANT: Final = "/admin/v1/tenants/{tenant_id}"
+_KEYS: Final = "/admin/v1/tenants/{tenant_id}/keys"
+_KEY: Final = "/admin/v1/tenants/{tenant_id}/keys/{key_id}"
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=10, sock_connect=3)
 _CONNECTIONS_MAX: Final = 16
 _NOT_FOUND: Final = 404
@@ -105,7 +109,8 @@ class AdminClient:
         self, settings: OperatorSettings, *, on_called: Callable[[str], None] = lambda _: None
     ) -> None:
         self._on_called = on_called
-        self._url = f"{settings.operator_admin_url}/admin/v1/tenants"
+        self._url = settings.operator_admin_url
+        self._place = place_of(settings.operator_admin_url)
         self._token = AdminToken(settings)
         ca_file = settings.operator_admin_ca_file
         tls = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
@@ -120,41 +125,41 @@ class AdminClient:
 
     async def tenant(self, tenant_id: str) -> Tenant | None:
         """Read a tenant."""
-        found = await self._call("GET", tenant_id)
+        found = await self._call("GET", _TENANT, tenant_id=tenant_id)
         return None if found is None else _tenant(found)
 
     async def put_tenant(self, tenant_id: str, spec: TenantSpec) -> None:
         """Register a tenant, or bring it up to date."""
-        await self._write("PUT", tenant_id, _tenant_body(spec))
+        await self._write("PUT", _TENANT, _tenant_body(spec), tenant_id=tenant_id)
 
     async def close_tenant(self, tenant_id: str) -> None:
         """Close a tenant; one that is not there is as closed as can be."""
-        await self._call("DELETE", tenant_id)
+        await self._call("DELETE", _TENANT, tenant_id=tenant_id)
 
     async def keys(self, tenant_id: str) -> tuple[ApiKey, ...]:
         """Read all keys of a tenant, revoked ones included."""
-        found = await self._call("GET", f"{tenant_id}/keys")
+        found = await self._call("GET", _KEYS, tenant_id=tenant_id)
         return () if found is None else tuple(_key(one) for one in found["data"])
 
     async def put_key(self, tenant_id: str, key: RegisterKey) -> None:
         """Register a key, or write its terms anew."""
-        await self._write("PUT", f"{tenant_id}/keys/{key.key_id}", _key_body(key))
+        await self._write("PUT", _KEY, _key_body(key), tenant_id=tenant_id, key_id=key.key_id)
 
     async def revoke_key(self, tenant_id: str, key_id: str) -> None:
         """End a key; one that is not there is as revoked as can be."""
-        await self._call("DELETE", f"{tenant_id}/keys/{key_id}")
+        await self._call("DELETE", _KEY, tenant_id=tenant_id, key_id=key_id)
 
-    async def _write(self, method: str, path: str, body: dict[str, object]) -> None:
-        if await self._call(method, path, body) is None:
+    async def _write(self, method: str, route: str, body: dict[str, object], **ids: str) -> None:
+        if await self._call(method, route, body, **ids) is None:
             # Only a service that has lost the tenant between two calls says so to a PUT.
             raise AdminUnavailable("the tenant was not found though it was just registered")
 
     async def _call(
-        self, method: str, path: str, body: dict[str, object] | None = None
+        self, method: str, route: str, body: dict[str, object] | None = None, **ids: str
     ) -> dict[str, Any] | None:
         result = "unavailable"
         try:
-            found = await self._asked(method, path, body)
+            found = await self._asked(method, route, body, **ids)
             result = "not_found" if found is None else "ok"
         except AdminRefused:
             result = "refused"
@@ -167,20 +172,12 @@ class AdminClient:
         return found
 
     async def _asked(
-        self, method: str, path: str, body: dict[str, object] | None
+        self, method: str, route: str, body: dict[str, object] | None, **ids: str
     ) -> dict[str, Any] | None:
-        try:
-            async with self._session.request(
-                method,
-                f"{self._url}/{path}",
-                json=body,
-                headers={"Authorization": self._token.header()},
-                # A redirect would carry the token to who knows where.
-                allow_redirects=False,
-            ) as answer:
-                content = await answer.read()
-        except (OSError, aiohttp.ClientError, TimeoutError) as error:
-            raise AdminUnavailable(f"it cannot be reached ({type(error).__name__})") from error
+        attributes: dict[str, str | int] = {**self._place, "http.request.method": method}
+        with asking(f"{method} {route}", attributes | {"url.template": route}) as part:
+            answer, content = await self._send(method, self._url + route.format(**ids), body, part)
+            part.answered(answer.status)
         if answer.status == _NOT_FOUND:
             return None
         if answer.status <= _OK_MAX:
@@ -192,6 +189,19 @@ class AdminClient:
         if answer.status in _NOT_ADMITTED:
             raise AdminNotAdmitted(str(_refusal(answer.status, content)))
         raise _refusal(answer.status, content)
+
+    async def _send(
+        self, method: str, url: str, body: dict[str, object] | None, part: Part
+    ) -> tuple[aiohttp.ClientResponse, bytes]:
+        headers = {"Authorization": self._token.header(), "traceparent": part.traceparent}
+        try:
+            # A redirect would carry the token to who knows where.
+            async with self._session.request(
+                method, url, json=body, headers=headers, allow_redirects=False
+            ) as answer:
+                return answer, await answer.read()
+        except (OSError, aiohttp.ClientError, TimeoutError) as error:
+            raise AdminUnavailable(f"it cannot be reached ({type(error).__name__})") from error
 
 
 def _document(content: bytes) -> dict[str, Any]:

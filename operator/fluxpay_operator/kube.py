@@ -20,6 +20,7 @@ from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.config import load_incluster_config, load_kube_config
 
+from fluxpay.observability.work import asking, place_of
 from fluxpay_operator.spec import GROUP, PLURAL, VERSION
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class Kube:
 
     def __init__(self, client: ApiClient) -> None:
         self._client = client
+        self._place = place_of(client.configuration.host)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -201,6 +203,20 @@ class Kube:
         if method in ("POST", "PUT", "PATCH"):
             query = [("fieldManager", FIELD_MANAGER), *(query or [])]
         headers = {"Accept": "application/json", "Content-Type": content_type}
+        attributes = {**self._place, "http.request.method": method}
+        with asking(f"{method} {_kind_in(path)}", attributes) as part:
+            status, content = await self._send(method, path, query, headers, body)
+            part.answered(status)
+        return _told(f"{method} {path}", status, content)
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        query: list[tuple[str, str]] | None,
+        headers: dict[str, str],
+        body: Document | None,
+    ) -> tuple[int, bytes]:
         try:
             serialized = await self._client.param_serialize(
                 method,
@@ -211,10 +227,16 @@ class Kube:
                 auth_settings=["BearerToken"],
             )
             answer = await self._client.call_api(*serialized, _request_timeout=_TIMEOUT)
-            content = await answer.read()  # type: ignore[no-untyped-call]
+            return answer.status, await answer.read()  # type: ignore[no-untyped-call]
         except (OSError, aiohttp.ClientError, TimeoutError) as error:
             raise KubeUnavailable(f"{method} {path}: {type(error).__name__}") from error
-        return _told(f"{method} {path}", answer.status, content)
+
+
+def _kind_in(path: str) -> str:
+    """What kind of object a path leads to, without its name: `secrets`, `tenants/status`."""
+    _, _, rest = path.partition("/namespaces/")
+    parts = rest.split("/")[1:] if rest else [path.rpartition("/")[2]]
+    return "/".join(parts[::2])
 
 
 def _told(what: str, status: int, content: bytes) -> Document | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from kubernetes.aio.client.api_client import ApiClient
 
 from fluxpay.observability import errors, logs, probes
+from fluxpay.observability.spans import recording
 from fluxpay.settings import BadSetting
 from fluxpay.termination import listen
 from fluxpay_operator import watching
@@ -35,6 +36,7 @@ from fluxpay_operator.work_queue import Key, WorkQueue, spread
 if TYPE_CHECKING:
     from kubernetes.aio.client.configuration import Configuration
 
+    from fluxpay.observability.trace_settings import TraceSettings
     from fluxpay.settings import OperatorSettings
 
 _LOG: Final = logs.logger("fluxpay.operator")
@@ -42,10 +44,16 @@ _LOOK_AGAIN_S: Final = 4.0
 _GREETINGS_AT_ONCE: Final = 4
 
 
-async def run(settings: OperatorSettings, *, on_ready: Callable[[str], None]) -> None:
+async def run(
+    settings: OperatorSettings,
+    *,
+    traces: TraceSettings | None = None,
+    on_ready: Callable[[str], None],
+) -> None:
     """Act until SIGTERM or SIGINT; a second signal ends the process at once.
 
     Args:
+        traces: Where spans go; None keeps none.
         on_ready: Is told where the probes answer, once the watches are under way.
 
     Raises: BadSetting when no cluster or no namespace for the Lease can be found.
@@ -62,8 +70,9 @@ async def run(settings: OperatorSettings, *, on_ready: Callable[[str], None]) ->
     admin = AdminClient(settings, on_called=metrics.admin_called)
     try:
         with metrics.loop_lag.measured():
-            operator = _Operator(settings, cluster, kube, admin, metrics, lease_namespace)
-            await operator.run(on_ready)
+            async with recording(traces):
+                operator = _Operator(settings, cluster, kube, admin, metrics, lease_namespace)
+                await operator.run(on_ready)
     finally:
         await admin.close()
         await kube.close()

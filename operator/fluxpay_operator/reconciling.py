@@ -16,6 +16,7 @@ from structlog.contextvars import bound_contextvars
 
 from fluxpay.core.tenants import TenantState, plan
 from fluxpay.observability import errors, logs
+from fluxpay.observability.work import Work, working
 from fluxpay_operator import gathering, reports
 from fluxpay_operator.admin_client import AdminNotAdmitted, AdminRefused, AdminUnavailable
 from fluxpay_operator.bindings import OwnerReference
@@ -56,6 +57,7 @@ class _Turn:
 
     key: Key
     resource: Document
+    work: Work
     news: list[News] = field(default_factory=list)
     has_changed: bool = False
 
@@ -99,21 +101,30 @@ class Reconciler:
         Args:
             failures: How often in a row it could not be done.
         """
-        with bound_contextvars(**key.members), self._metrics.timed():
+        with (
+            bound_contextvars(**key.members),
+            self._metrics.timed(),
+            working("reconcile") as work,
+        ):
+            work.attributes["k8s.namespace.name"] = key.namespace
+            work.attributes["fluxpay.tenant.name"] = key.name
             try:
-                result, again = await self._reconcile(key, failures)
+                result, again = await self._reconcile(key, failures, work)
             except KubeUnavailable as error:
                 _LOG.warning("kubernetes_unavailable", error=errors.told(error))
+                work.failed(error)
                 result, again = "retried", Again(failed=True)
             except KubeConflict:
                 # Somebody wrote at the same moment: look again, soon.
                 result, again = "retried", Again(failed=True)
             except KubeRefused as error:
                 _LOG.error("kubernetes_refused", error=errors.told(error))
+                work.failed(error)
                 result, again = "refused", Again(after_s=spread(self._resync_s), failed=True)
             except Exception:
                 self._metrics.reconciled("failed")
                 raise
+            work.attributes["fluxpay.reconcile.result"] = result
         self._metrics.reconciled(result)
         return again
 
@@ -131,16 +142,17 @@ class Reconciler:
         except (KubeUnavailable, KubeRefused) as error:
             _LOG.warning("greeting_untold", error=errors.told(error), **key.members)
 
-    async def _reconcile(self, key: Key, failures: int) -> tuple[str, Again | None]:
+    async def _reconcile(self, key: Key, failures: int, work: Work) -> tuple[str, Again | None]:
         resource = await self._kube.tenant(key.namespace, key.name)
         if resource is None:
             self._teller.forget(key)
             return "gone", None
+        work.attributes["fluxpay.tenant.generation"] = resource["metadata"]["generation"]
         is_leaving = "deletionTimestamp" in resource["metadata"]
         finalizers: list[str] = resource["metadata"].get("finalizers") or []
         if is_leaving and FINALIZER not in finalizers:
             return "gone", None
-        turn = _Turn(key, resource)
+        turn = _Turn(key, resource, work)
         if is_leaving and _is_forced(resource):
             turn.news.append(News("DeletionForced", "It is let go of as it is.", is_warning=True))
             return await self._let_go(turn)
@@ -167,6 +179,7 @@ class Reconciler:
             previous,
             is_claimed_elsewhere=self._sights.is_claimed_elsewhere(turn.key),
         )
+        turn.work.tenant_id = desired.id
         where = gathering.places(turn.resource, spec, tenant_id=desired.id, uri=self._api_url)
         attempt = await self._attempt(turn, desired, where)
         if desired.leaving is not None and attempt.trouble is None:
@@ -250,6 +263,8 @@ class Reconciler:
             result = "changed" if turn.has_changed else "unchanged"
             return result, Again(after_s=min(resync_s, self._until(report.due_at)))
         _LOG.warning("tenant_troubled", reason=trouble.reason, message=trouble.message)
+        turn.work.is_error = True
+        turn.work.attributes["error.type"] = trouble.reason
         if trouble.stalls or is_blocked:
             return "stalled", Again(after_s=resync_s, failed=is_leaving)
         return "retried", Again(after_s=retry_after_s, failed=True)

@@ -5,6 +5,7 @@ Writes only what is not so already. An Event that cannot be recorded is no failu
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -68,9 +69,9 @@ class Teller:
     async def post(self, resource: Document, news: Iterable[News]) -> None:
         """Record Events about a resource."""
         for one in news:
-            tell = _LOG.warning if one.is_warning else _LOG.info
+            level = logging.WARNING if one.is_warning else logging.INFO
             about = Key(*kube.names(resource)).members
-            tell("tenant_news", reason=one.reason, message=one.message, **about)
+            _LOG.log(level, "tenant_news", reason=one.reason, message=one.message, **about)
             try:
                 await self._kube.post_event(_event(resource, one, now=self._now()))
             except (KubeUnavailable, KubeRefused) as error:

@@ -119,6 +119,13 @@ def test_a_pod_reaches_what_it_needs_and_nothing_else(component: str, ports: set
     assert ports == {one["port"] for rule in found for one in rule["ports"]}
 
 
+def test_who_sends_spans_reaches_the_collector_of_the_preset() -> None:
+    for component in ("api", "worker", "operator"):
+        found = list(rules("otel", labels("otel", component), "Egress"))
+        assert any(lets(rule, {}, "observability", 4318) for rule in found)
+        assert not any(lets(rule, {}, "elsewhere", 4318) for rule in found)
+
+
 def test_without_public_egress_no_rule_leads_to_just_anywhere() -> None:
     for component in ("api", "worker", "operator", "migration", "test"):
         found = list(rules("private", labels("private", component), "Egress"))

@@ -33,6 +33,8 @@ BAD_VALUES = (
     ("--set=tls.certificate.enabled=true", "/tls/certificate/issuerRef/name"),
     ("--set=tls.certificate.duration=1y", "/tls/certificate/duration"),
     ("--set=config.logLevel=TRACE", "/config/logLevel"),
+    ("--set=config.logFormat=xml", "/config/logFormat"),
+    ("--set=config.logRequests=2", "/config/logRequests"),
     ("--set=config.commitBatchMax=501", "/config/commitBatchMax"),
     ("--set=config.shutdownTimeoutS=0", "/config/shutdownTimeoutS"),
     ("--set=config.trustedProxies={everyone}", "/config/trustedProxies/0"),

@@ -135,7 +135,7 @@ class Launch:
     namespaces: str | None = None
     kubeconfig: Path | None = None
     variables: dict[str, str] = field(default_factory=dict)
-    count: int = 0
+    started: list[Operator] = field(default_factory=list)
 
     def environment(self) -> dict[str, str]:
         """What the process is told."""
@@ -166,8 +166,7 @@ class Launch:
 
     async def begin(self) -> Operator:
         """Start one, and wait for nothing."""
-        self.count += 1
-        log = self.site.folder / f"operator-{self.count}.log"
+        log = self.site.folder / f"operator-{len(self.started) + 1}.log"
         with log.open("wb") as errors:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -178,7 +177,9 @@ class Launch:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=errors,
             )
-        return Operator(process, "", log)
+        operator = Operator(process, "", log)
+        self.started.append(operator)
+        return operator
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Operator]:

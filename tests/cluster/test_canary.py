@@ -14,6 +14,10 @@ from tests.cluster.operating import Launch, Site, launch_for, until
 from tests.cluster.shop import Shop, key
 from tests.conftest import Database
 from tests.e2e.serving import ADMIN_TOKEN, serving
+from tests.logs.scanning import card_numbers
+
+CARD = "4111 1111 1111 1111"
+OURS = ("timestamp", "trace_id", "span_id", "tenant_id", "key_id")
 
 
 async def test_no_key_and_no_token_leaves_its_place(
@@ -25,6 +29,7 @@ async def test_no_key_and_no_token_leaves_its_place(
         shop = Shop(kubectl, service)
         tokens = [ADMIN_TOKEN, *await a_busy_life(launch, shop, front)]
         tokens.append(account_token(site))
+        lines = [line for one in launch.started for line in one.lines()]
         assert len(set(tokens)) == len(tokens) == 7
         places = {
             "events": kubectl.run("get", "events", "--output=yaml"),
@@ -45,6 +50,13 @@ async def test_no_key_and_no_token_leaves_its_place(
         if token[-30:] in text or token in text
     ]
     assert [] == found
+    assert {("timestamp", "level", "logger", "event")} == {tuple(line)[:4] for line in lines}
+    told = [{name: line[name] for name in line if name not in OURS} for line in lines]
+    assert [] == [line for line in told if card_numbers(str(line))]
+    # All that is logged goes one way: the library that watches, and what we say of a tenant.
+    assert {"fluxpay.operator", "kopf.objects"} <= {line["logger"] for line in lines}
+    assert CARD not in str(lines)
+    assert {"shop"} == {line["tenant"] for line in lines if line["event"] == "tenant_news"}
 
 
 async def a_busy_life(launch: Launch, shop: Shop, front: AdminFront) -> list[str]:
@@ -64,7 +76,7 @@ async def a_busy_life(launch: Launch, shop: Shop, front: AdminFront) -> list[str
         shop.annotate("rotate.fluxpay.io/office=now")
         await shop.becomes("Degraded")
         front.answers = 500
-        shop.patch({"spec": {"displayName": "Again"}})
+        shop.patch({"spec": {"displayName": f"Again {CARD}"}})
         await shop.becomes("Reconciling")
         assert tokens[0] not in await operator.metrics()
     front.answers = None

@@ -2,29 +2,39 @@
 
 import argparse
 import re
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from fluxpay.cli import _parser
-from fluxpay.core.effects import AnyEffect
 from fluxpay.core.limits import Quota, WindowCount, admits, decide
 from fluxpay.core.problems import PROBLEMS
+from fluxpay.observability.exposition import LoopLag, exposition, new_registry
+from fluxpay.observability.trace_settings import TraceSettings
 from fluxpay.proof import CHECKS
 from fluxpay.settings import (
     KNOWN,
     OPERATOR,
     PLAIN,
     SECRETS,
+    WORKER,
     BadSetting,
     OperatorSettings,
     Settings,
+    WorkerSettings,
 )
+from fluxpay.stores.measuring import Standing
 from fluxpay.web.context import PROBES
+from fluxpay.web.origins import TABLES
 from fluxpay.web.routes import ADMIN_ROUTES, API_ROUTES
 from fluxpay.web.telemetry import Metrics
 from fluxpay.worker import jobs
+from fluxpay.worker.telemetry import Metrics as WorkerMetrics
+from fluxpay.worker.telemetry import show_degraded
+from fluxpay_operator.metrics import Metrics as OperatorMetrics
+from fluxpay_operator.status import Condition, ConditionStatus, ConditionType, KeyStatus, Status
+from fluxpay_operator.work_queue import Key
 from tests.docs.pages import code, pages, read, section, table
 
 ENOUGH = {
@@ -40,13 +50,81 @@ BOOKS = read("docs/explanation/books.md")
 CONFIGURATION = read("docs/reference/configuration.md")
 PLAIN_ROWS = table(CONFIGURATION, "Listening") + table(CONFIGURATION, "Limits and tuning")
 OPERATOR_ROWS = table(CONFIGURATION, "Operator")
-BOUNDED_ROWS = [row for row in PLAIN_ROWS + OPERATOR_ROWS if row[2].startswith("from ")]
+TRACE_ROWS = table(CONFIGURATION, "Traces")
+WORKER_ROWS = table(CONFIGURATION, "Worker")
+BOUNDED_ROWS = [
+    row for row in PLAIN_ROWS + OPERATOR_ROWS + WORKER_ROWS if row[2].startswith("from ")
+]
 
 
 def test_every_variable_is_documented_and_no_other() -> None:
     secrets = [code(cell) for row in table(CONFIGURATION, "Secrets") for cell in row[:2]]
-    rows = PLAIN_ROWS + OPERATOR_ROWS
+    rows = PLAIN_ROWS + OPERATOR_ROWS + WORKER_ROWS
     assert sorted(KNOWN) == sorted([*secrets, *(code(row[0]) for row in rows)])
+
+
+class Noted(dict[str, str]):
+    """An environment that notes what it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            OTEL_EXPORTER_OTLP_ENDPOINT="http://c:1", OTEL_TRACES_SAMPLER="traceidratio"
+        )
+        self.asked: set[str] = set()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.asked.add(name)
+        return super().get(name, default)
+
+
+def test_every_variable_of_traces_is_documented_and_no_other() -> None:
+    environ = Noted()
+    TraceSettings.from_environment(environ, service="fluxpay-api")
+    documented = {code(row[0]) for row in TRACE_ROWS}
+    for_traces = {name for name in environ.asked if "OTLP_TRACES_" in name}
+    assert documented == environ.asked - for_traces
+    assert for_traces == {
+        name.replace("_OTLP_", "_OTLP_TRACES_") for name in documented if "_OTLP_" in name
+    }
+
+
+def test_documented_defaults_of_traces_are_the_defaults() -> None:
+    environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
+    settings = TraceSettings.from_environment(environ, service="fluxpay-api")
+    assert settings is not None
+    expected = {
+        "OTEL_EXPORTER_OTLP_TIMEOUT": settings.timeout_s,
+        "OTEL_EXPORTER_OTLP_COMPRESSION": settings.compression,
+        "OTEL_TRACES_SAMPLER": settings.sampler,
+        "OTEL_TRACES_SAMPLER_ARG": settings.ratio,
+        "OTEL_BSP_MAX_QUEUE_SIZE": settings.queue_max,
+        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": settings.batch_max,
+        "OTEL_BSP_SCHEDULE_DELAY": settings.delay_ms,
+    }
+    documented = {code(row[0]): code(row[1]) for row in TRACE_ROWS}
+    assert {name: str(value) for name, value in expected.items()} == {
+        name: documented[name] for name in expected
+    }
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in TRACE_ROWS if "from 1 to" in row[2]], ids=lambda row: code(row[0])
+)
+def test_documented_bounds_of_traces_are_the_bounds(row: list[str]) -> None:
+    least, most = (int(number) for number in re.findall(r"\d+", row[2]))
+    # Whichever is tried, the queue has room for a batch.
+    room = {"OTEL_BSP_MAX_QUEUE_SIZE": "1000000", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "1"}
+
+    def takes(value: int) -> bool:
+        try:
+            TraceSettings.from_environment({**room, code(row[0]): str(value)}, service="any")
+        except BadSetting:
+            return False
+        return True
+
+    assert [False, True, True, False] == [
+        takes(value) for value in (least - 1, least, most, most + 1)
+    ]
 
 
 def test_secrets_and_plain_settings_stand_in_their_tables() -> None:
@@ -89,6 +167,13 @@ def test_documented_defaults_of_the_operator_are_its_defaults() -> None:
     assert expected == documented
 
 
+def test_documented_defaults_of_the_worker_are_its_defaults() -> None:
+    settings = WorkerSettings.from_environment(ENOUGH)
+    expected = {name: str(getattr(settings, name.lower())) for name in WORKER}
+    documented = {code(row[0]).removeprefix("FLUXPAY_"): code(row[1]) for row in WORKER_ROWS}
+    assert expected == documented
+
+
 @pytest.mark.parametrize("row", BOUNDED_ROWS, ids=lambda row: code(row[0]))
 def test_documented_bounds_are_the_bounds(row: list[str]) -> None:
     name = code(row[0])
@@ -114,11 +199,13 @@ def test_no_page_names_a_problem_that_does_not_exist() -> None:
 
 
 def test_every_metric_is_documented_with_its_kind_and_labels() -> None:
-    rows = table(read("docs/reference/metrics.md"), "Metrics")
-    documented = {
-        code(name): (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels, _ in rows
-    }
-    assert _exported() == documented
+    shared = _documented("Every process")
+    for heading, exported in (
+        ("Service", _of_service()),
+        ("Worker", _of_worker()),
+        ("Operator", _of_operator()),
+    ):
+        assert exported == shared | _documented(heading), heading
 
 
 def test_every_command_and_option_is_documented() -> None:
@@ -138,6 +225,7 @@ def test_the_documented_rounds_of_the_worker_are_its_rounds() -> None:
         (jobs.SEAL_INTERVAL_S, jobs.SEALED_MAX),
     ]
     assert expected == [(float(every), int(most.replace(",", ""))) for every, most in rounds]
+    assert f"- Every {jobs.MEASURE_INTERVAL_S:g} s it measures" in text
 
 
 def test_every_check_of_verify_is_explained() -> None:
@@ -186,6 +274,8 @@ def _takes(name: str, value: int) -> bool:
     try:
         if name.removeprefix("FLUXPAY_") in OPERATOR:
             OperatorSettings.from_environment({**ENOUGH_FOR_THE_OPERATOR, name: str(value)})
+        elif name.removeprefix("FLUXPAY_") in WORKER:
+            WorkerSettings.from_environment({**ENOUGH, name: str(value)})
         else:
             Settings.from_environment({**ENOUGH, **other, name: str(value)})
     except BadSetting:
@@ -193,26 +283,61 @@ def _takes(name: str, value: int) -> bool:
     return True
 
 
-def _exported() -> dict[str, tuple[str, set[str]]]:
-    """What `/metrics` holds once everything has been counted: kind and labels, by name."""
+Shown = dict[str, tuple[str, set[str]]]
+"""Kind and labels of each metric, by name."""
+
+
+def _documented(heading: str) -> Shown:
+    rows = table(read("docs/reference/metrics.md"), heading)
+    return {
+        code(name): (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels, _ in rows
+    }
+
+
+def _of_service() -> Shown:
+    """What is shown once everything has been counted."""
     metrics = Metrics()
     metrics.answered(route="/", method="GET", status=200, started_s=0, exemplar=None)
     metrics.payment_ended("captured", "EUR")
-    metrics.claim_ended("new")
     metrics.rate_limited("/")
     metrics.fraud_rejected("velocity")
-    metrics.batch_committed(1, 0.001)
-    metrics.effect_answered(get_args(AnyEffect)[0], 0.001)
-    text, _ = metrics.exposition("")
-    found: dict[str, tuple[str, set[str]]] = {}
+    metrics.effect_answered(next(iter(TABLES)), 0.001)
+    metrics.key_looked_up(0.001, None)
+    return _shown(metrics.exposition("")[0])
+
+
+def _of_worker() -> Shown:
+    registry = new_registry()
+    LoopLag(registry)
+    worker_metrics = WorkerMetrics(registry)
+    show_degraded(registry, lambda: False)
+    worker_metrics.measured(Standing(0, 0.0, {"EUR": 0}, 0, 0.0))
+    return _shown(exposition(registry, "")[0])
+
+
+def _of_operator() -> Shown:
+    metrics = OperatorMetrics()
+    condition = Condition(
+        type=ConditionType.READY,
+        status=ConditionStatus.TRUE,
+        reason="Ready",
+        message="It is.",
+        observed_generation=1,
+        last_transition_time="2026-01-01T00:00:00Z",
+    )
+    key = KeyStatus(name="till", expires_at="2026-01-01T00:00:00Z")
+    status = Status(conditions=(condition,), keys=(key,))
+    metrics.tenants.tell(Key("shops", "corner"), status)
+    return _shown(metrics.exposition("")[0])
+
+
+def _shown(text: bytes) -> Shown:
+    found: Shown = {}
     for family in text_string_to_metric_families(text.decode()):
-        if not family.name.startswith(("fluxpay_", "http_server_")):
+        if family.name.startswith(("process_", "python_")):
             continue
-        samples = [one for one in family.samples if not one.name.endswith("_created")]
-        if not samples:
-            continue
-        labels = {label for one in samples for label in one.labels} - {"le"}
-        name = samples[0].name if family.type == "counter" else family.name
+        labels = {label for one in family.samples for label in one.labels} - {"le"}
+        name = f"{family.name}_total" if family.type == "counter" else family.name
         found[name] = (family.type, labels)
     return found
 

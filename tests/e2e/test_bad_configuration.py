@@ -21,6 +21,11 @@ ENOUGH = {
     "FLUXPAY_DATABASE_URL": UNREACHABLE,
     "FLUXPAY_REDIS_URL": f"redis://:{SECRET}@127.0.0.1:1/0",
 }
+ENOUGH_FOR_THE_OPERATOR = {
+    "FLUXPAY_OPERATOR_ADMIN_URL": "http://127.0.0.1:1",
+    "FLUXPAY_OPERATOR_API_URL": "https://pay.example.com",
+    "FLUXPAY_ADMIN_TOKEN": SECRET,
+}
 
 
 def fluxpay(*arguments: str, **variables: str) -> tuple[int, str]:
@@ -87,6 +92,19 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             ["serve"],
             {**ENOUGH, "FLUXPAY_DATABASE_URL": f"postgresql://a:{SECRET}/b@db/x"},
             "fluxpay: FLUXPAY_DATABASE_URL holds a host or port that cannot be read",
+        ),
+        *(
+            (
+                [command],
+                {**ENOUGH, **ENOUGH_FOR_THE_OPERATOR, "OTEL_TRACES_SAMPLER": "often"},
+                "fluxpay: OTEL_TRACES_SAMPLER is 'often'; write parentbased_always_on or",
+            )
+            for command in ("serve", "worker", "operator")
+        ),
+        (
+            ["dev"],
+            {"OTEL_EXPORTER_OTLP_HEADERS": f"a={SECRET},{SECRET}"},
+            "fluxpay: OTEL_EXPORTER_OTLP_HEADERS holds a part that is no pair; write name=value",
         ),
         (["migrate"], {}, "fluxpay: FLUXPAY_OWNER_DATABASE_URL is not set"),
         (["migrate", "--check"], {}, "fluxpay: FLUXPAY_OWNER_DATABASE_URL is not set"),

@@ -108,6 +108,15 @@ def test_each_of_our_containers_holds_the_secrets_it_reads_and_no_other() -> Non
     assert ["migrate"] == holders
 
 
+def test_who_sends_spans_is_told_where_to_and_reaches_it() -> None:
+    services = COMPOSE["services"]
+    (network,) = set(services["collector"]["networks"]) - {"front"}
+    for name in ("api", "worker"):
+        given = services[name]["environment"]["OTEL_EXPORTER_OTLP_ENDPOINT"]
+        assert "${OTEL_EXPORTER_OTLP_ENDPOINT:-}" == given
+        assert network in services[name]["networks"]
+
+
 def test_nothing_that_is_named_like_a_secret_holds_one() -> None:
     written = {
         variable: value

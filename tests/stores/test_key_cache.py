@@ -46,7 +46,8 @@ def opened() -> Source:
 async def test_a_fresh_key_is_not_asked_for_again() -> None:
     source = opened()
     cache = source.cache()
-    assert [FOUND] * 3 == [await cache.find(ASK) for _ in range(3)]
+    found = [(await cache.find(ASK), cache.was_hit) for _ in range(3)]
+    assert [(FOUND, False), (FOUND, True), (FOUND, True)] == found
     assert 1 == len(source.asked)
 
 

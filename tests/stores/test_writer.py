@@ -1,7 +1,9 @@
 """Group commit on a real Postgres: each payment its own answer, and never half a payment."""
 
 import asyncio
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 
 from fluxpay.core.effects import FindPayment
 from fluxpay.core.idempotency import Expired, Mismatched, Posted, Replayed
+from fluxpay.core.payment_creation import Posting
 from fluxpay.stores.connection import SessionLimits
 from fluxpay.stores.database import Database as Service
 from fluxpay.stores.payments import Payments
@@ -265,6 +268,26 @@ async def test_two_writers_commit_side_by_side(pool: Pool, database: Database) -
     await asyncio.gather(*(writer.post(posting(tenant_id(), "k")) for _ in range(40)))
     assert 2 == most
     assert 40 == counts(database)["payments"]
+
+
+async def test_a_commit_runs_as_nobody_though_a_request_woke_it(pool: Pool) -> None:
+    current = ContextVar("current", default="nobody")
+    seen = []
+
+    class Watched(Sizes):
+        def queued(self, posting: Posting) -> None:
+            super().queued(posting)
+            seen.append(current.get())
+
+        def begun(self, marks: Sequence[Any]) -> Callable[[Exception | None], None]:
+            super().begun(marks)
+            seen.append(current.get())
+            return lambda error: seen.append(f"{current.get()}, {error}")
+
+    writer = writer_on(pool, Watched())
+    current.set("a request")
+    await writer.post(posting(tenant_id(), "k"))
+    assert ["a request", "nobody", "nobody, None"] == seen
 
 
 async def test_a_payment_that_queues_as_a_writer_ends_is_not_forgotten(pool: Pool) -> None:

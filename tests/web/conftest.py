@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import uvloop
 
+from fluxpay.observability.trace_settings import TraceSettings
 from fluxpay.settings import Settings
 from fluxpay.web.route import Route
 from tests.conftest import Database
@@ -50,10 +51,14 @@ async def launch(settings: Settings) -> AsyncIterator[Launch]:
     async with AsyncExitStack() as stack:
 
         async def launched(
-            *, routes: Sequence[Route] = (), tenant: bool = True, **changes: Any
+            *,
+            routes: Sequence[Route] = (),
+            tenant: bool = True,
+            traces: TraceSettings | None = None,
+            **changes: Any,
         ) -> Service:
             plain = await stack.enter_async_context(
-                started(replace(settings, **changes), routes=routes)
+                started(replace(settings, **changes), routes=routes, traces=traces)
             )
             return await plain.for_new_tenant() if tenant else plain
 

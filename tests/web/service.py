@@ -18,6 +18,7 @@ import aiohttp
 from uuid_utils import uuid7
 
 from fluxpay.core.ids import IdKind, encode
+from fluxpay.observability.trace_settings import TraceSettings
 from fluxpay.settings import Settings
 from fluxpay.web.route import Route
 from fluxpay.web.routes import API_ROUTES
@@ -126,10 +127,12 @@ def settings_for(database_url: str, redis_url: str) -> Settings:
 
 
 @asynccontextmanager
-async def started(settings: Settings, *, routes: Sequence[Route] = ()) -> AsyncIterator[Service]:
+async def started(
+    settings: Settings, *, routes: Sequence[Route] = (), traces: TraceSettings | None = None
+) -> AsyncIterator[Service]:
     """Run a service with these settings, and further routes on its API port."""
     async with (
-        running(settings, api_routes=(*API_ROUTES, *routes)) as listening,
+        running(settings, traces=traces, api_routes=(*API_ROUTES, *routes)) as listening,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False)) as session,
     ):
         service = Service(

@@ -1,13 +1,23 @@
 """The one loop: effects in their order, answers and errors back, and nothing left half way."""
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from fluxpay.core.effects import Effect, FindPayment, FindTenant, Step
+from fluxpay.core.effects import (
+    CountRequestLocally,
+    Effect,
+    FindPayment,
+    FindTenant,
+    Step,
+    Unavailable,
+)
 from fluxpay.stores.problems import StoreUnavailable
 from fluxpay.web.driver import drive
+from fluxpay.web.telemetry import PROCESS
+from tests.observability.exposed import OPENMETRICS, read
 
 if TYPE_CHECKING:
     from fluxpay.web.world import World
@@ -67,6 +77,51 @@ async def test_what_the_world_raises_is_thrown_into_the_step() -> None:
     assert "second" == await drive(careful(), world.as_world())
     with pytest.raises(StoreUnavailable):
         await drive(two_questions(), Scripted("one", StoreUnavailable("gone")).as_world())
+
+
+def measured(effect: str, error_type: str) -> float:
+    """How often an operation ended so in this process."""
+    page = read(PROCESS.exposition(OPENMETRICS)[0].decode(), is_openmetrics=True)
+    return sum(
+        float(sample.value)
+        for sample in page.families["db_client_operation_duration_seconds"].samples
+        if sample.name.endswith("_count")
+        and (effect, error_type)
+        == (sample.labels["db_operation_name"], sample.labels["error_type"])
+    )
+
+
+OUTCOMES: dict[str, tuple[object, str]] = {
+    "an answer": ("one", ""),
+    "an answer that the store is gone": (Unavailable("redis"), "Unavailable"),
+    "a fault of the store": (StoreUnavailable("gone"), "StoreUnavailable"),
+    "a fault of ours": (KeyError("bug"), "_OTHER"),
+}
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+async def test_an_effect_is_measured_with_what_came_of_it(outcome: str) -> None:
+    answer, error_type = OUTCOMES[outcome]
+    before = measured("FindTenant", error_type)
+    with suppress(StoreUnavailable, KeyError):
+        await drive(iter(TENANT), Scripted(answer).as_world())
+    assert 1 == measured("FindTenant", error_type) - before
+
+
+async def test_an_effect_that_was_given_up_is_measured_as_such() -> None:
+    before = measured("FindTenant", "CancelledError")
+    driving = asyncio.create_task(drive(iter(TENANT), Scripted(asyncio.Event()).as_world()))
+    await asyncio.sleep(0)
+    driving.cancel()
+    with suppress(asyncio.CancelledError):
+        await driving
+    assert 1 == measured("FindTenant", "CancelledError") - before
+
+
+async def test_what_memory_answers_is_no_operation_of_a_database() -> None:
+    before = measured("CountRequestLocally", "")
+    await drive(iter(CountRequestLocally("ten", ())), Scripted(()).as_world())
+    assert 0 == before == measured("CountRequestLocally", "")
 
 
 async def test_a_cancelled_drive_ends_its_step() -> None:

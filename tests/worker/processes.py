@@ -21,8 +21,12 @@ class Worker:
     url: str
 
 
-async def start(database: Database, **variables: str) -> Worker:
-    """Start a worker that is told little but its database, and wait until it says it works."""
+async def start(database: Database, *, stderr: int | None = None, **variables: str) -> Worker:
+    """Start a worker that is told little but its database, and wait until it says it works.
+
+    Args:
+        stderr: The descriptor that its log goes to; ours if none.
+    """
     clean = {name: text for name, text in os.environ.items() if not name.startswith("FLUXPAY_")}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -36,6 +40,7 @@ async def start(database: Database, **variables: str) -> Worker:
             **variables,
         },
         stdout=asyncio.subprocess.PIPE,
+        stderr=stderr,
     )
     assert process.stdout is not None
     line = (await process.stdout.readline()).decode()
@@ -44,9 +49,11 @@ async def start(database: Database, **variables: str) -> Worker:
 
 
 @asynccontextmanager
-async def working(database: Database, **variables: str) -> AsyncIterator[Worker]:
+async def working(
+    database: Database, *, stderr: int | None = None, **variables: str
+) -> AsyncIterator[Worker]:
     """A worker for the length of a block; killed if the block leaves it running."""
-    worker = await start(database, **variables)
+    worker = await start(database, stderr=stderr, **variables)
     try:
         yield worker
     finally:

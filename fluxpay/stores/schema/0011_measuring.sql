@@ -65,4 +65,4 @@ CREATE TABLE ledger_proof (
     findings bigint NOT NULL DEFAULT 0 CHECK (findings >= 0)
 );
 INSERT INTO ledger_proof DEFAULT VALUES;
-GRANT SELECT, UPDATE (begun_at, heard_at, ended_at, findings) ON ledger_proof TO fluxpay_app;
+GRANT SELECT, UPDATE ON ledger_proof TO fluxpay_app;
