@@ -13,12 +13,14 @@ borrowers: whoever borrows sets with `SET LOCAL` and takes locks that end with t
 import asyncio
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Final
 
 from fluxpay.stores.connection import Connection, SessionLimits, connect
+from fluxpay.stores.patience import Patience, Watch
 from fluxpay.stores.problems import PoolExhausted, StoreUnavailable
 
 # A fleet started at one moment does not redial at one moment.
@@ -66,6 +68,7 @@ class Pool:
         self._limits = limits
         self._connect_timeout_s = connect_timeout_s
         self._acquire_timeout_s = acquire_timeout_s
+        self._watch = Watch(acquire_timeout_s)
         self._max_lifetime_s = max_lifetime_s
         self._on_connect = on_connect
         self._slots_free = max_size
@@ -95,26 +98,32 @@ class Pool:
         """Borrowers whose turn has not come."""
         return len(self._waiters)
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
+    def connection(self) -> "Loan":
         """Lend a session for the block.
 
         Raises:
             PoolExhausted: the turn did not come within `acquire_timeout_s`.
             StoreUnavailable: no host answers, or the pool is closing.
         """
+        return Loan(self)
+
+    async def borrow(self) -> _Member:
+        """Wait for a turn and a session; whoever gets it must `give_back`. Raises: as above."""
         await self._take_slot()
-        member: _Member | None = None
         try:
             member = self._rested() or await self._dialled()
-            self._borrowed.add(member)
-            yield member.connection
+        except BaseException:
+            self._free_slot()
+            raise
+        self._borrowed.add(member)
+        return member
+
+    def give_back(self, member: _Member) -> None:
+        """End a loan, whatever became of the session."""
+        try:
+            self._put_to_rest(member)
         finally:
-            try:
-                if member is not None:
-                    self._give_back(member)
-            finally:
-                self._free_slot()
+            self._free_slot()
 
     async def warm(self, count: int) -> None:
         """Have `count` sessions at rest, so that the first requests need not dial."""
@@ -154,7 +163,7 @@ class Pool:
         turn = asyncio.get_running_loop().create_future()
         self._waiters.append(turn)
         try:
-            async with asyncio.timeout(self._acquire_timeout_s):
+            with Patience(self._watch):
                 await turn
         except TimeoutError:
             self._forgo(turn)
@@ -212,7 +221,7 @@ class Pool:
         share = 1 - _LIFETIME_JITTER * random.random()  # noqa: S311
         return _Member(connection, connection.opened_at + self._max_lifetime_s * share)
 
-    def _give_back(self, member: _Member) -> None:
+    def _put_to_rest(self, member: _Member) -> None:
         self._borrowed.discard(member)
         now = asyncio.get_running_loop().time()
         # The bottom of the stack is borrowed only under load, and would outlive its time unseen.
@@ -224,6 +233,29 @@ class Pool:
             connection.close()
         else:
             self._resting.append(member)
+
+
+class Loan:
+    """The loan of one session for one block; `Pool.connection` makes it."""
+
+    __slots__ = ("_member", "_pool")
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def __aenter__(self) -> Connection:
+        """Borrow."""
+        self._member = await self._pool.borrow()
+        return self._member.connection
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Give back."""
+        self._pool.give_back(self._member)
 
 
 def _closing() -> StoreUnavailable:

@@ -32,7 +32,7 @@ from redis.exceptions import (
 )
 
 from fluxpay.stores.breaker import Breaker
-from fluxpay.stores.patience import Patience
+from fluxpay.stores.patience import Patience, Watch
 from fluxpay.stores.redis_client import RedisClient, connect
 from fluxpay.stores.redis_lines import Packed, Word, lines_to
 
@@ -107,8 +107,11 @@ class TurnPipeline:
         self._commands_max = commands_max
         self._in_flight_max = in_flight_max
         self._on_sent = on_sent
+        # Kept, since asking for it is a system call before Python 3.12, and every command asks.
+        self._loop = asyncio.get_running_loop()
         self._lines = lines_to(client.redis)
         self._timeout_s = client.timeout_s
+        self._watch = Watch(client.timeout_s)
         self._breaker = Breaker(pause_s=_PAUSE_S, on_change=on_change)
         self._queue: deque[_Command] = deque()
         self._flights: set[asyncio.Task[None]] = set()
@@ -183,7 +186,7 @@ class TurnPipeline:
 
     def _asked(self, command: tuple[Word, ...]) -> asyncio.Future[Any]:
         # Errors come as values: a waiter that is gone leaves no exception behind unretrieved.
-        waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[Any] = self._loop.create_future()
         self._enqueue((self._lines.pack(command), waiter))
         return waiter
 
@@ -192,7 +195,7 @@ class TurnPipeline:
             raise RedisUnavailable("the connection to Redis is closing")
         if len(self._queue) >= _QUEUE_MAX:
             raise RedisUnavailable(f"{_QUEUE_MAX} commands wait for Redis already")
-        if self._breaker.is_open and not self._breaker.admits(asyncio.get_running_loop().time()):
+        if self._breaker.is_open and not self._breaker.admits(self._loop.time()):
             raise RedisUnavailable("Redis did not answer a moment ago")
         self._queue.append(command)
         if not self._flush_is_due:
@@ -202,7 +205,7 @@ class TurnPipeline:
         if self._flush_is_due or not self._queue or len(self._flights) >= self._in_flight_max:
             return
         self._flush_is_due = True
-        asyncio.get_running_loop().call_soon(self._flush, context=_NOBODYS)
+        self._loop.call_soon(self._flush, context=_NOBODYS)
 
     def _flush(self) -> None:
         self._flush_is_due = False
@@ -213,7 +216,7 @@ class TurnPipeline:
             self._on_sent(len(commands))
             # While the breaker is open, the queue holds nothing but its probe.
             travel = self._travel(commands, probe=self._breaker.is_open)
-            flight = asyncio.get_running_loop().create_task(travel)
+            flight = self._loop.create_task(travel)
             self._flights.add(flight)
             flight.add_done_callback(self._landed)
 
@@ -224,7 +227,7 @@ class TurnPipeline:
 
     async def _travel(self, commands: list[_Command], *, probe: bool) -> None:
         try:
-            with Patience(self._timeout_s):
+            with Patience(self._watch):
                 if probe:
                     # A connection that looks alive may lead nowhere, or to a former primary.
                     await self._lines.renew()
@@ -255,7 +258,7 @@ class TurnPipeline:
         self._trip(error, probe=probe)
 
     def _trip(self, error: BaseException, *, probe: bool) -> None:
-        if not self._breaker.failed(asyncio.get_running_loop().time(), probe=probe):
+        if not self._breaker.failed(self._loop.time(), probe=probe):
             return
         # Those in the queue would only wait for the same.
         while self._queue:

@@ -29,7 +29,7 @@ import aiopg
 import psycopg2
 from psycopg2 import extensions
 
-from fluxpay.stores.patience import Patience
+from fluxpay.stores.patience import Patience, Watch
 
 
 class Wire(aiopg.Connection):
@@ -53,6 +53,7 @@ class Wire(aiopg.Connection):
             **parameters,
         )
         self._established = False
+        self._reply_watch = Watch(timeout_s)
         if self._fileno is not None:
             self._loop.remove_reader(self._fileno)
             self._fileno = None
@@ -147,7 +148,7 @@ class Wire(aiopg.Connection):
         self._ready(self._weakref)
         try:
             if timeout:
-                with Patience(timeout):
+                with self._patience(timeout):
                     await waiter
             else:
                 await waiter
@@ -161,6 +162,12 @@ class Wire(aiopg.Connection):
             raise
         finally:
             self._waiter = None
+
+    def _patience(self, timeout_s: float) -> Patience:
+        # Connecting has one limit and statements have another; never do two of them wait at once.
+        if timeout_s != self._reply_watch.timeout_s:
+            self._reply_watch = Watch(timeout_s)
+        return Patience(self._reply_watch)
 
     def _close(self) -> None:
         self._unwatch()

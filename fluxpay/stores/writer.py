@@ -66,6 +66,8 @@ class PaymentWriter:
     def __init__(
         self, pool: Pool, *, batch_max: int, writers_max: int, watch: CommitWatch = UNWATCHED
     ) -> None:
+        # Kept, since asking for it is a system call before Python 3.12, and every payment asks.
+        self._loop = asyncio.get_running_loop()
         self._pool = pool
         self._batch_max = batch_max
         self._writers_max = writers_max
@@ -94,8 +96,7 @@ class PaymentWriter:
         if len(self._queue) >= QUEUE_MAX:
             message = f"{QUEUE_MAX} payments wait to be committed"
             raise QueueFull(message)
-        loop = asyncio.get_running_loop()
-        queued = _Queued(posting, loop.create_future(), self._watch.queued(posting))
+        queued = _Queued(posting, self._loop.create_future(), self._watch.queued(posting))
         self._queue.append(queued)
         self._wake_writer()
         return await queued.answer
@@ -112,13 +113,12 @@ class PaymentWriter:
     def _wake_writer(self) -> None:
         if self._wake_up is None and self._writing < self._writers_max:
             # Not at once, but when this turn of the loop ends: its other payments join.
-            loop = asyncio.get_running_loop()
-            self._wake_up = loop.call_soon(self._start_writer, context=_NOBODYS)
+            self._wake_up = self._loop.call_soon(self._start_writer, context=_NOBODYS)
 
     def _start_writer(self) -> None:
         self._wake_up = None
         self._writing += 1
-        task = asyncio.get_running_loop().create_task(self._write(), name="payment writer")
+        task = self._loop.create_task(self._write(), name="payment writer")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

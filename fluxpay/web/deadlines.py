@@ -1,18 +1,16 @@
 """One limit on the time of every request, watched over by one timer.
 
-All have the same time, so whoever began first is overdue first, and a timer for the first of them
-serves for all. A timer a request, as `asyncio.timeout` arms it, costs a small request a tenth of
-its time. Overdue means the same as there: the task is cancelled, and the block raises TimeoutError.
+Overdue means the same as to `asyncio.timeout`: the task is cancelled, and the block raises
+TimeoutError. Its timer a request would cost a small one a tenth of its time.
 
 Knows tasks and clocks; must not know what they are about.
 """
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Self
 
-from fluxpay.stores.patience import Interruption
+from fluxpay.stores.patience import Interruption, Watch
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -26,52 +24,25 @@ class Deadlines:
     """
 
     def __init__(self, *, timeout_s: float) -> None:
-        self._timeout_s = timeout_s
-        # In the order in which they are due: a new one is always due last.
-        self._running: dict[Deadline, float] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._watch = Watch(timeout_s)
 
     def limit(self) -> Deadline:
         """Give the limit on the block that enters it."""
-        return Deadline(self)
-
-    def begin(self, deadline: Deadline) -> None:
-        """Let the time of this one start now."""
-        loop = asyncio.get_running_loop()
-        due_s = loop.time() + self._timeout_s
-        self._running[deadline] = due_s
-        if self._timer is None:
-            self._timer = loop.call_at(due_s, self._look)
-
-    def end(self, deadline: Deadline) -> None:
-        """Watch this one no longer."""
-        self._running.pop(deadline, None)
-
-    def _look(self) -> None:
-        self._timer = None
-        loop = asyncio.get_running_loop()
-        now_s = loop.time()
-        while self._running:
-            deadline, due_s = next(iter(self._running.items()))
-            if due_s > now_s:
-                self._timer = loop.call_at(due_s, self._look)
-                return
-            del self._running[deadline]
-            deadline.pass_()
+        return Deadline(self._watch)
 
 
 class Deadline:
     """The limit on one block. `Deadlines.limit` makes it."""
 
-    __slots__ = ("_interruption", "_owner")
+    __slots__ = ("_interruption", "_watch")
 
-    def __init__(self, owner: Deadlines) -> None:
-        self._owner = owner
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
 
     def __enter__(self) -> Self:
         """Let the time start."""
         self._interruption = Interruption()
-        self._owner.begin(self)
+        self._watch.begin(self)
         return self
 
     def __exit__(
@@ -85,18 +56,18 @@ class Deadline:
         Raises:
             TimeoutError: It was over before the block was.
         """
-        self._owner.end(self)
+        self._watch.end(self)
         self._interruption.settle(error)
 
     def pause(self) -> None:
         """Wait for somebody else, on their time."""
-        self._owner.end(self)
+        self._watch.end(self)
 
     def resume(self) -> None:
         """Let the whole time start anew."""
         if not self._interruption.has_happened:
-            self._owner.begin(self)
+            self._watch.begin(self)
 
-    def pass_(self) -> None:
+    def overdue(self, late_s: float) -> None:  # noqa: ARG002 - however late: a request is not sent again
         """Stop the block: its time is over."""
         self._interruption.happen()

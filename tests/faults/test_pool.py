@@ -234,9 +234,9 @@ async def test_sessions_that_a_restart_has_ended_are_replaced_unseen(url: str) -
 
 
 async def test_a_session_past_its_lifetime_is_replaced(url: str) -> None:
-    async with _pool(url, max_size=2, max_lifetime_s=0.05) as pool:
+    async with _pool(url, max_size=2, max_lifetime_s=0.5) as pool:
         first = await _who(pool)
-        await asyncio.sleep(0.06)
+        await asyncio.sleep(0.6)
         assert first != await _who(pool)
         assert 1 == pool.size
 

@@ -1,16 +1,17 @@
 """Spans as a collector receives them: whose they are, what they say, and what they never cost."""
 
 import asyncio
+import json
 import logging
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from fluxpay.embedded.postgres import SOCKET, EmbeddedPostgres
-from fluxpay.observability.current import CURRENT
+from fluxpay.observability import logs
 from fluxpay.observability.spans import recorder, spans_counted
 from fluxpay.observability.trace_settings import TraceSettings
 from fluxpay.settings import Settings
@@ -42,16 +43,30 @@ async def traced(launch: Launch, collector: Collector) -> Service:
     return await launch(traces=traces_to(collector.endpoint))
 
 
-class Noting(logging.Handler):
-    """Notes the trace that is current while something is logged."""
+class Lines(logging.Handler):
+    """Keeps what is logged as the lines that the process would write."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen: set[str] = set()
+        self.setFormatter(logs.formatter("json"))
+        self.texts: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        current = CURRENT.get()
-        self.seen.add(f"{record.levelname} {'' if current is None else current.trace_id}")
+        self.texts.append(self.format(record))
+
+    def of(self, *events: str) -> list[dict[str, Any]]:
+        """The lines of these events."""
+        found = [json.loads(text) for text in self.texts]
+        return [one for one in found if one["event"] in events]
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> Iterator[Lines]:
+    caplog.set_level(logging.DEBUG)
+    keeping = Lines()
+    logging.getLogger().addHandler(keeping)
+    yield keeping
+    logging.getLogger().removeHandler(keeping)
 
 
 def trace_id_of(answer: Answer) -> str:
@@ -68,10 +83,8 @@ async def test_a_failing_request_is_found_by_one_id_from_its_problem_to_its_span
     database: Database,
     postgres: EmbeddedPostgres,
     collector: Collector,
-    caplog: pytest.LogCaptureFixture,
+    lines: Lines,
 ) -> None:
-    noting = Noting()
-    logging.getLogger("fluxpay.web").addHandler(noting)
     async with FaultProxy(postgres.sockets / SOCKET) as proxy:
         url = f"postgresql://fluxpay_app@{proxy.host}:{proxy.port}/{database.name}"
         behind = replace(settings, database_url=url)
@@ -85,9 +98,8 @@ async def test_a_failing_request_is_found_by_one_id_from_its_problem_to_its_span
             spans = await collector.trace(trace_id)
     assert trace_id == answer.document["trace_id"]
     assert trace_id == answer.headers["X-Request-Id"]
-    assert trace_id in caplog.text
-    logging.getLogger("fluxpay.web").removeHandler(noting)
-    assert f"WARNING {trace_id}" in noting.seen
+    told = [one for one in map(json.loads, lines.texts) if one["level"] == "warning"]
+    assert trace_id in {one.get("trace_id") for one in told}
     server = named(spans, "POST /v1/payments")
     assert answer.headers["traceparent"] == f"00-{trace_id}-{server.span_id}-01"
     assert server.is_error
@@ -256,7 +268,7 @@ async def test_what_a_client_makes_up_is_in_no_name(traced: Service, collector: 
 
 
 async def test_a_collector_in_a_black_hole_costs_no_answer_no_memory_and_no_shutdown(
-    settings: Settings, collector: Collector, caplog: pytest.LogCaptureFixture
+    settings: Settings, collector: Collector, lines: Lines
 ) -> None:
     before = spans_counted()
     async with FaultProxy(("127.0.0.1", collector.port)) as proxy:
@@ -279,15 +291,14 @@ async def test_a_collector_in_a_black_hole_costs_no_answer_no_memory_and_no_shut
     assert before["exported"] == after["exported"]
     # A payment has a span, four effects and, since each came alone, a commit.
     assert 50 * 6 <= after["dropped"] - before["dropped"]
-    (line,) = [one.getMessage() for one in caplog.records if "dropped" in one.getMessage()]
-    assert line.endswith("spans had not left when the process ended, and are dropped")
+    (left,) = lines.of("spans_left_behind", "spans_refused")
+    assert 64 <= left["spans"] <= 64 + 16
     assert recorder() is None
 
 
 async def test_a_collector_that_refuses_is_told_of_once_and_not_in_its_secrets(
-    launch: Launch, collector: Collector, caplog: pytest.LogCaptureFixture
+    launch: Launch, collector: Collector, lines: Lines
 ) -> None:
-    caplog.set_level(logging.DEBUG)
     before = spans_counted()
     collector.status = 401
     endpoint = f"{collector.endpoint}?token=of-the-query"
@@ -301,15 +312,14 @@ async def test_a_collector_that_refuses_is_told_of_once_and_not_in_its_secrets(
     await collector.trace(trace_id_of(last))
     async with asyncio.timeout(20):
         # The exporter hears of it a moment after the collector has answered.
-        while "again" not in caplog.text:
+        while not lines.of("spans_taken_again"):
             await asyncio.sleep(0.01)
-    lines = [one.getMessage() for one in caplog.records if collector.url in one.getMessage()]
-    assert [
-        f"{collector.url} takes no spans: HTTP 401",
-        f"{collector.url} takes spans again",
-    ] == [line.partition(";")[0] for line in lines]
-    assert "of-the-query" not in caplog.text
-    assert SECRET not in caplog.text
+    refused, again = lines.of("spans_refused", "spans_taken_again")
+    assert (collector.url, "HTTP 401") == (refused["collector"], refused["reason"])
+    assert collector.url == again["collector"]
+    said = "\n".join(lines.texts)
+    assert "of-the-query" not in said
+    assert SECRET not in said
     assert before["dropped"] < spans_counted()["dropped"]
     assert before["exported"] < spans_counted()["exported"]
 
