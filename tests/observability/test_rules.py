@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,6 +47,14 @@ def played() -> list[dict[str, Any]]:
 
 def test_the_rules_are_sound() -> None:
     assert (0, "") == promtool("check", "rules", FILE)
+
+
+def test_the_prometheus_of_compose_is_configured_soundly(tmp_path: Path) -> None:
+    shipped = (ROOT / "deploy/prometheus/prometheus.yml").read_text("utf-8")
+    mounted = tmp_path / "prometheus.yml"
+    mounted.write_text(shipped.replace("/etc/fluxpay/rules", str(FILE.parent)), "utf-8")
+    assert shipped != mounted.read_text("utf-8")
+    assert (0, "") == promtool("check", "config", mounted)
 
 
 def test_every_alert_says_all_that_it_says_when_it_should_and_only_then() -> None:
