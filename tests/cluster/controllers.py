@@ -27,7 +27,7 @@ from tests.cluster.control_plane import ControlPlane, free_port
 from tests.cluster.kubeconfig import write_kubeconfig
 
 LOOK_S: Final = 0.2
-PORTS: Final = (8080, 8081, 8082)
+PORTS: Final = (8080, 8081, 8082, 8083)
 
 
 @dataclass(slots=True)
