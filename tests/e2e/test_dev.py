@@ -88,7 +88,8 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
         output = tmp_path_factory.mktemp("output") / "text"
         with output.open("wb") as file:
             process = subprocess.Popen(
-                command(directory, *arguments),
+                # Whoever runs the tests under nohup has told all children to pass over SIGHUP.
+                ["env", "--default-signal=HUP", *command(directory, *arguments)],
                 env=environment(**variables),
                 stdout=file,
                 stderr=subprocess.STDOUT,
