@@ -287,6 +287,31 @@ PROBLEMS: Final[Mapping[Code, Problem]] = MappingProxyType(
 )
 
 
+def document(refused: Refused, *, instance: str, trace_id: str) -> dict[str, object]:
+    """The members of a problem document, in their order.
+
+    Args:
+        instance: The path that was asked for, as the client wrote it.
+        trace_id: 32 lower-case hex digits.
+    """
+    problem = PROBLEMS[refused.code]
+    members: dict[str, object] = {
+        "type": problem_type(refused.code),
+        "title": problem.title,
+        "status": problem.status,
+        "detail": refused.detail,
+        "instance": instance,
+        "code": refused.code,
+        "trace_id": trace_id,
+    }
+    members |= {name: value for name, value in refused.members if name not in members}
+    if refused.errors:
+        members["errors"] = [
+            {"pointer": one.pointer, "detail": one.detail} for one in refused.errors
+        ]
+    return members
+
+
 def problem_type(code: Code) -> str:
     """The `type` member of the problem document: a relative URI that can be looked up."""
     return f"/problems/{code}"

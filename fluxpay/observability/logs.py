@@ -37,12 +37,10 @@ _OWN: Final = "fluxpay"
 
 _IN_USE: Final[list[Outlet]] = []
 
-_BOUND: Final = (structlog.stdlib.filter_by_level, ProcessorFormatter.wrap_for_formatter)
-
 
 def logger(name: str) -> BoundLogger:
     """Give a logger of ours, below `fluxpay`; a line is `log.info("an_event", member=value)`."""
-    return BoundLogger(logging.getLogger(name), list(_BOUND), {})
+    return BoundLogger(logging.getLogger(name), [ProcessorFormatter.wrap_for_formatter], {})
 
 
 def set_up(level: str, style: str, *, stream: TextIO | None = None) -> Outlet:
@@ -196,8 +194,7 @@ def _member(name: str, value: object) -> Plain:
 
 
 def _as_json(_: WrappedLogger, __: str, line: EventDict) -> str:
-    # JSON leaves DEL as it is, a terminal does not.
-    return json.dumps(line).replace("\x7f", "\\u007f")
+    return json.dumps(line)
 
 
 def _as_text(_: WrappedLogger, __: str, line: EventDict) -> str:
@@ -212,12 +209,12 @@ def _as_text(_: WrappedLogger, __: str, line: EventDict) -> str:
 def _shown(value: Plain) -> str:
     if isinstance(value, str):
         is_plain = value.isascii() and value.isprintable() and not set(' "=\\') & set(value)
-        return value if is_plain and value else _escaped(json.dumps(value))
-    return _escaped(json.dumps(value))
+        return value if is_plain and value else json.dumps(value)
+    return json.dumps(value)
 
 
 def _escaped(text: str) -> str:
     """Write all but printable ASCII as JSON would."""
     if text.isascii() and text.isprintable():
         return text
-    return json.dumps(text)[1:-1].replace("\x7f", "\\u007f").replace('\\"', '"')
+    return json.dumps(text)[1:-1].replace('\\"', '"')

@@ -7,13 +7,17 @@ key, so nothing is told here that a stranger must not read.
 
 from __future__ import annotations
 
+import asyncio
 import json
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 
 from aiohttp import hdrs, web
 
+from fluxpay.observability.probe_wire import ProbeWire
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
 _OK: Final = 200
 _UNAVAILABLE: Final = 503
@@ -32,15 +36,14 @@ class Vitals(Protocol):
         """What else is told to who asks whether it is ready."""
 
 
-async def serve(
+@asynccontextmanager
+async def answering(
     vitals: Vitals, exposition: Callable[[str], tuple[bytes, str]], *, host: str, port: int
-) -> tuple[web.AppRunner, int]:
-    """Begin to answer.
+) -> AsyncIterator[int]:
+    """Answer for the length of a block; gives the port.
 
     Args:
         exposition: Writes the metrics, in the format that an Accept field prefers.
-
-    Returns: What to clean up, and the port.
 
     Raises: OSError when the port is taken or the host is not ours; the text names both.
     """
@@ -61,12 +64,24 @@ async def serve(
     app.router.add_get("/metrics", metrics)
     runner = web.AppRunner(app, access_log=None, handle_signals=False)
     await runner.setup()
+    loop, manager = asyncio.get_running_loop(), runner.server
+    if manager is None:
+        raise RuntimeError("the runner was set up and has no server")
     try:
-        await web.TCPSite(runner, host, port).start()
+        server = await loop.create_server(
+            # It may be None, whatever its annotation says: nobody keeps a log of probes.
+            lambda: ProbeWire(manager, loop=loop, access_log=None),  # type: ignore[arg-type]
+            host,
+            port,
+        )
     except OSError:
         await runner.cleanup()
         raise
-    return runner, runner.addresses[0][1]
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        await runner.cleanup()
 
 
 def verdict(silence_s: float, *, at_most: float) -> str:
@@ -81,5 +96,4 @@ def _answer(checks: Mapping[str, str], more: Mapping[str, str]) -> web.Response:
         text=json.dumps(document),
         status=_OK if is_well else _UNAVAILABLE,
         content_type="application/json",
-        headers={"Cache-Control": "no-store"},
     )

@@ -12,7 +12,7 @@ from typing import Final
 
 from aiohttp import web
 
-from fluxpay.core.problems import PROBLEMS, Code, Refused, problem_type
+from fluxpay.core.problems import PROBLEMS, Code, Refused, document
 from fluxpay.web.context import REFUSED
 from fluxpay.web.tracing import new_trace_id, trace_of
 
@@ -72,23 +72,13 @@ def refusal_of(response: web.StreamResponse) -> Refused | None:
 
 def write(refused: Refused, request: web.BaseRequest | None) -> bytes:
     """Write the problem document alone."""
-    problem = PROBLEMS[refused.code]
-    document: dict[str, object] = {
-        "type": problem_type(refused.code),
-        "title": problem.title,
-        "status": problem.status,
-        "detail": refused.detail,
-        "instance": "/" if request is None else request.rel_url.raw_path,
-        "code": refused.code,
-        "trace_id": new_trace_id() if request is None else trace_of(request).trace_id,
-    }
-    document |= {name: value for name, value in refused.members if name not in document}
-    if refused.errors:
-        document["errors"] = [
-            {"pointer": one.pointer, "detail": one.detail} for one in refused.errors
-        ]
+    members = document(
+        refused,
+        instance="/" if request is None else request.rel_url.raw_path,
+        trace_id=new_trace_id() if request is None else trace_of(request).trace_id,
+    )
     # ASCII only: a detail may quote what the client sent, and some of that has no UTF-8.
-    return json.dumps(document, separators=(",", ":")).encode("ascii")
+    return json.dumps(members, separators=(",", ":")).encode("ascii")
 
 
 def from_http_exception(error: web.HTTPException, request: web.BaseRequest) -> web.Response:

@@ -83,8 +83,6 @@ async def keep_doing(
             else:
                 # Twice a second nothing is to be done, which nobody wants to read.
                 work.forget()
-            result = "done" if done.done else "idle"
-            on_ended(Ended(job.name, result, done.done, perf_counter() - begun_s))
             if faults:
                 _LOG.info("job_recovered", job=job.name)
             faults = 0

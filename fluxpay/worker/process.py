@@ -70,23 +70,20 @@ async def run(
     vitals = Vitals(asyncio.get_running_loop().time)
     show_degraded(registry, lambda: vitals.is_database_gone)
     with termination() as stop, lag.measured():
-        runner, port = await probes.serve(
+        probed = probes.answering(
             vitals,
             lambda accept: exposition(registry, accept),
             host=settings.worker_host,
             port=settings.worker_port,
         )
-        try:
-            async with recording(traces):
-                await work(
-                    settings,
-                    stop=stop,
-                    metrics=metrics,
-                    vitals=vitals,
-                    on_ready=lambda: on_ready(f"http://127.0.0.1:{port}"),
-                )
-        finally:
-            await runner.cleanup()
+        async with probed as port, recording(traces):
+            await work(
+                settings,
+                stop=stop,
+                metrics=metrics,
+                vitals=vitals,
+                on_ready=lambda: on_ready(f"http://127.0.0.1:{port}"),
+            )
         _LOG.info("stopped")
 
 

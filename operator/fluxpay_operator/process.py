@@ -119,18 +119,16 @@ class _Operator:
     async def run(self, on_ready: Callable[[str], None]) -> None:
         stop = asyncio.Event()
         listen(stop)
-        runner, port = await probes.serve(
+        probed = probes.answering(
             self._vitals,
             self._metrics.exposition,
             host=self._settings.operator_host,
             port=self._settings.operator_port,
         )
-        try:
+        async with probed as port:
             await self._until_readable(stop)
             if not stop.is_set():
                 await self._watch_and_lead(stop, lambda: on_ready(f"http://127.0.0.1:{port}"))
-        finally:
-            await runner.cleanup()
         _LOG.info("stopped")
 
     async def _until_readable(self, stop: asyncio.Event) -> None:

@@ -127,7 +127,8 @@ sys.exit(fluxpay.cli.main(json.loads({arguments!r})))
     )
     assert 1 == done.returncode
     assert "The worker has died; stopping" in done.stdout.splitlines()
-    assert "KeyError: 'a bug'" == done.stderr.splitlines()[-1]
+    last = json.loads(done.stderr.splitlines()[-1])
+    assert ("process_failed", "KeyError") == (last["event"], last["exception"].splitlines()[-1])
     last_words = (tmp_path / "dev" / "postgres.log").read_text().splitlines()[-1]
     assert "database system is shut down" in last_words
 

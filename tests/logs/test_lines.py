@@ -71,7 +71,7 @@ def test_a_line_says_when_how_bad_who_and_what_in_this_order(kept: Kept) -> None
     assert abs(elapsed_s) < 60
 
 
-@pytest.mark.parametrize("name", ["aiohttp.server", "kopf.objects", "asyncio", "opentelemetry.sdk"])
+@pytest.mark.parametrize("name", ["aiohttp.server", "kopf.objects", "asyncio", "urllib3.pool"])
 def test_a_library_s_line_goes_through_the_same_pipeline(kept: Kept, name: str) -> None:
     logging.getLogger(name).error("%s went wrong with %s", "it", "postgres://u:secret@db/x")
     line = only(kept)

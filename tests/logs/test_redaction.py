@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fluxpay.core.credentials import mint
@@ -22,9 +22,10 @@ PREFIX = "fp_live_01m82vkwk3e06ta73nzm82nhmn"
 RECORD = logging.LogRecord("fluxpay.test", logging.INFO, "", 0, "", None, None)
 
 LINE_ENDS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
+ALL_WICKED = LINE_ENDS + "\x00\x1b\x7f\x9b\u202e\u2066\u200f\ufeff\ud800\udfff\"'\\={}"
 WICKED = st.text(
     st.one_of(
-        st.sampled_from(LINE_ENDS + "\x00\x1b\x7f\x9b\u202e\u2066\u200f\ufeff\ud800\udfff\"'\\={}"),
+        st.sampled_from(ALL_WICKED),
         st.characters(),
     )
 )
@@ -134,6 +135,7 @@ def test_no_text_keeps_the_redaction_busy(text: str) -> None:
 
 
 @pytest.mark.parametrize("style", ["json", "console"])
+@example(event=ALL_WICKED, member={ALL_WICKED: [ALL_WICKED]})
 @given(event=WICKED, member=VALUES)
 def test_no_value_ends_a_line_or_speaks_to_a_terminal(
     style: str, event: str, member: object
@@ -145,6 +147,7 @@ def test_no_value_ends_a_line_or_speaks_to_a_terminal(
         assert {"timestamp", "level", "logger", "event"} <= set(json.loads(line))
 
 
+@example(text=ALL_WICKED)
 @given(text=WICKED)
 def test_an_exception_ends_no_line_either(text: str) -> None:
     error = StoreUnavailable(text)

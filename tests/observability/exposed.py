@@ -18,6 +18,7 @@ EVERY_PROCESS: Final = frozenset(
     {
         "fluxpay_build_info",
         "fluxpay_event_loop_lag_seconds",
+        "fluxpay_log_lines_dropped",
         "process_cpu_seconds",
         "process_resident_memory_bytes",
         "process_start_time_seconds",

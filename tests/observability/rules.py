@@ -19,10 +19,11 @@ PLAYED: Final = Path(__file__).with_name("rules.test.yaml")
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """An alert as it is written."""
+    """An alert as it is written. Args: waits: how long it has to be so; empty for at once."""
 
     name: str
     expr: str
+    waits: str
     severity: str
     annotations: dict[str, str]
 
@@ -31,7 +32,13 @@ class Alert:
 def alerts() -> tuple[Alert, ...]:
     """All alerts, in their order."""
     return tuple(
-        Alert(rule["alert"], rule["expr"], rule["labels"]["severity"], rule["annotations"])
+        Alert(
+            rule["alert"],
+            rule["expr"],
+            rule.get("for", ""),
+            rule["labels"]["severity"],
+            rule["annotations"],
+        )
         for rule in _rules()
         if "alert" in rule
     )

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import psycopg2
@@ -21,7 +21,7 @@ from fluxpay.embedded.postgres import DATABASE, SOCKET, EmbeddedPostgres
 from fluxpay.embedded.valkey import EmbeddedValkey
 from fluxpay.stores.migrations import migrate
 from tests.cluster.conftest import DEFINITIONS
-from tests.cluster.control_plane import ControlPlane, free_port
+from tests.cluster.control_plane import ControlPlane
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.operating import Operator, launch_for, prepare
 from tests.cluster.shop import Shop, key
@@ -68,20 +68,19 @@ async def staged(folder: Path) -> AsyncIterator[Stage]:
         redis = await stack.enter_async_context(FaultProxy(valkey.socket_path))
         redis_url = f"redis://{redis.host}:{redis.port}"
         tracing = await stack.enter_async_context(_collecting())
-        log = stack.enter_context((folder / "service.log").open("wb"))
+        log = stack.enter_context((folder / "processes.log").open("wb"))
         service = await stack.enter_async_context(
             serving(database, redis_url, stderr=log.fileno(), **tracing)
         )
-        worker_port = str(free_port())
-        at = {"FLUXPAY_WORKER_HOST": "127.0.0.1", "FLUXPAY_WORKER_PORT": worker_port}
-        await stack.enter_async_context(
-            working(database, stderr=log.fileno(), **at, **HASTE, **tracing)
+        hasty: dict[str, Any] = {**HASTE, **tracing}
+        worker = await stack.enter_async_context(
+            working(database, stderr=log.fileno(), FLUXPAY_WORKER_HOST="127.0.0.1", **hasty)
         )
-        launch = launch_for(prepare(plane, shops, folder), service, **HASTE, **tracing)
+        launch = launch_for(prepare(plane, shops, folder), service, **hasty)
         operator = await stack.enter_async_context(launch.running())
         targets = {
             "fluxpay-api": urlsplit(service.admin_url).netloc,
-            "fluxpay-worker": f"127.0.0.1:{worker_port}",
+            "fluxpay-worker": urlsplit(worker.url).netloc,
             "fluxpay-operator": urlsplit(operator.url).netloc,
         }
         yield Stage(postgres, redis, service, operator, shops, targets)

@@ -51,7 +51,7 @@ class Town:
     async def settled(service: Service, session: aiohttp.ClientSession) -> Town:
         """Enroll everybody."""
         shops = [await enroll(service, currencies=CURRENCIES) for _ in range(SHOPS)]
-        hasty = await enroll(service, requests_a_minute=60, currencies=CURRENCIES)
+        hasty = await enroll(service, requests_a_minute=20, currencies=CURRENCIES)
         fraud = await enroll(service, payment_limits=FRAUD_LIMITS, currencies=CURRENCIES)
         return Town(service, session, shops, hasty, fraud)
 

@@ -42,15 +42,12 @@ def vitals(clock: Clock) -> Vitals:
 
 
 async def ask(vitals: Vitals, path: str) -> tuple[int, str]:
-    runner, port = await probes.serve(vitals, Metrics().exposition, host="127.0.0.1", port=0)
-    try:
-        async with (
-            aiohttp.ClientSession() as session,
-            session.get(f"http://127.0.0.1:{port}{path}") as answer,
-        ):
-            return answer.status, await answer.text()
-    finally:
-        await runner.cleanup()
+    async with (
+        probes.answering(vitals, Metrics().exposition, host="127.0.0.1", port=0) as port,
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{port}{path}") as answer,
+    ):
+        return answer.status, await answer.text()
 
 
 async def test_a_fresh_one_is_alive_and_ready(vitals: Vitals) -> None:

@@ -7,14 +7,17 @@ from contextlib import closing
 
 import psycopg2
 import pytest
+from prometheus_client import CollectorRegistry
 
+from fluxpay.observability.exposition import exposition
 from fluxpay.stores.measuring import LAG_MAX, Measuring
 from fluxpay.stores.pool import Pool
 from fluxpay.stores.sealing import Sealing
-from fluxpay.worker.telemetry import JOBS
+from fluxpay.worker.loop import Ended
+from fluxpay.worker.telemetry import JOBS, Metrics
 from tests.conftest import Database
 from tests.e2e.ledgers import tamper
-from tests.observability.exposed import WORKER, Page, page
+from tests.observability.exposed import OPENMETRICS, WORKER, Page, page, read
 from tests.worker import processes
 from tests.worker.books import pay, rows
 
@@ -59,9 +62,28 @@ async def test_rounds_are_counted_by_job_and_result(pool: Pool, database: Databa
             counted = found.value("fluxpay_worker_round_duration_seconds_count", worker_job=job)
             ended = [found.value(ROUNDS, worker_job=job, result=one) for one in ("done", "idle")]
             assert counted == sum(ended)
-        started_s = found.value("process_start_time_seconds")
+
+
+def test_the_last_success_is_that_of_the_start_until_a_round_does_not_fail(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    registry, now_s = CollectorRegistry(), 1_000_000.0
+    monkeypatch.setattr(time, "time", lambda: now_s)
+    metrics = Metrics(registry)
+
+    def last_success(job: str) -> float:
+        text = exposition(registry, OPENMETRICS)[0].decode()
         name = "fluxpay_worker_last_success_timestamp_seconds"
-        assert [True] * len(JOBS) == [found.value(name, worker_job=job) > started_s for job in JOBS]
+        return read(text, is_openmetrics=True).value(name, worker_job=job)
+
+    assert [now_s] * len(JOBS) == [last_success(job) for job in JOBS]
+    now_s += 60
+    metrics.round_ended(Ended("sealing", "failed", 0, 0.1))
+    assert now_s - 60 == last_success("sealing")
+    for result in ("idle", "done"):
+        now_s += 60
+        metrics.round_ended(Ended("sealing", result, 0, 0.1))
+        assert (now_s, 1_000_000.0) == (last_success("sealing"), last_success("expiry"))
 
 
 async def test_a_job_that_fails_is_counted_as_such(database: Database) -> None:

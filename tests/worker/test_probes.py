@@ -22,6 +22,7 @@ JOBS = ("expiry", "sealing", "measure", "verify")
 async def ask(url: str, name: str) -> tuple[int, dict[str, object]]:
     async with aiohttp.ClientSession() as session, session.get(f"{url}/health/{name}") as answer:
         assert "no-store" == answer.headers["Cache-Control"]
+        assert "Server" not in answer.headers
         return answer.status, await answer.json()
 
 

@@ -222,14 +222,22 @@ _OWN: Final = Row(
             description="Spans that were handed to the collector, and those that were dropped "
             "because it is slow or gone. Nothing else waits for it.",
             unit="ops",
-            width=8,
+            width=6,
             queries=(Query(by("result", rate("fluxpay_spans_total")), "{{result}}"),),
+        ),
+        Panel(
+            title="Log lines lost",
+            description="Lines that nobody took in time and that were dropped, so that no request "
+            "waits for a log. Look at what collects them.",
+            unit="ops",
+            width=6,
+            queries=(Query(by("job", rate("fluxpay_log_lines_dropped_total")), "{{job}}"),),
         ),
         Panel(
             title="Open files",
             description="Sockets and files of each process, as a share of what it may open.",
             unit="percentunit",
-            width=8,
+            width=6,
             queries=(
                 Query(
                     by(
@@ -247,7 +255,7 @@ _OWN: Final = Row(
             description="Since each process started. A process that is always young is restarted "
             "again and again.",
             unit="s",
-            width=8,
+            width=6,
             kind=Kind.BARS,
             queries=(
                 Query(
