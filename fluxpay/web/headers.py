@@ -1,13 +1,18 @@
-"""What every answer wears, whoever made it and however the request went.
+"""The head of every answer, whoever made it and however the request went.
 
 Ids, rate-limit fields and security headers are put on in one place, just before the answer
 leaves, so that no path around the gates can lose them. A header that a handler has set
-itself stays. Source: OWASP REST security cheat sheet; draft-ietf-httpapi-ratelimit-headers-10.
+itself stays. Source: OWASP REST security cheat sheet; draft-ietf-httpapi-ratelimit-headers-10;
+RFC 9112 for the form.
 """
 
+from email.utils import formatdate
+from functools import lru_cache
+from time import time
 from typing import Final
 
 from aiohttp import hdrs, web
+from aiohttp.http import HttpVersion11
 
 from fluxpay.core.limits import limit_field, policy_field
 from fluxpay.web.context import QUOTA_STATES
@@ -22,32 +27,62 @@ _ALWAYS: Final = (
     ("Server", "FluxPay"),
     ("X-Content-Type-Options", "nosniff"),
 )
-_STRICT_TRANSPORT: Final = "max-age=31536000; includeSubDomains"
+_STRICT_TRANSPORT: Final = "Strict-Transport-Security: max-age=31536000; includeSubDomains"
 
 
-def dress(
-    response: web.StreamResponse, request: web.BaseRequest, *, trusted: Networks, last: bool
-) -> None:
-    """Put on what the answer still lacks.
+def head_of(
+    answer: web.Response,
+    request: web.BaseRequest,
+    *,
+    length_bytes: int,
+    keep_alive: bool,
+    trusted: Networks,
+) -> bytes:
+    """Write the head of an answer, up to and with the empty line.
 
     Args:
-        response: An answer of which nothing has been sent.
+        answer: Of which nothing has been sent.
         request: What it answers.
+        length_bytes: How long the body is.
+        keep_alive: Whether the connection takes a further request.
         trusted: The proxies whose word about TLS counts.
-        last: Whether the connection takes no further request.
+
+    Raises:
+        ValueError: A header would be read as several.
     """
-    headers = response.headers
-    for name, value in _ALWAYS:
-        headers.setdefault(name, value)
-    trace = trace_of(request)
-    headers["X-Request-Id"] = trace.request_id
-    headers["traceparent"] = trace.traceparent
+    version, own, trace = request.version, answer.headers, trace_of(request)
+    lines = [
+        f"HTTP/{version.major}.{version.minor} {answer.status} {answer.reason}",
+        *[f"{name}: {value}" for name, value in own.items()],
+        *_always_but(tuple(own)),
+        f"X-Request-Id: {trace.request_id}",
+        f"traceparent: {trace.traceparent}",
+    ]
     states = request.get(QUOTA_STATES)
     if states is not None:
-        headers["RateLimit-Policy"] = policy_field(states)
-        headers["RateLimit"] = limit_field(states)
+        lines.append(f"RateLimit-Policy: {policy_field(states)}")
+        lines.append(f"RateLimit: {limit_field(states)}")
     if is_secure(request, trusted):
-        headers["Strict-Transport-Security"] = _STRICT_TRANSPORT
-    # A body that was expected but never asked for will not come, or not be told from a request.
-    if last or (hdrs.EXPECT in request.headers and not request.content.is_eof()):
-        response.force_close()
+        lines.append(_STRICT_TRANSPORT)
+    lines.append(f"Content-Length: {length_bytes}")
+    lines.append(f"Date: {_date(int(time()))}")
+    # Said where it is not what the version of the protocol means without a word.
+    if keep_alive is not (version >= HttpVersion11) and hdrs.CONNECTION not in own:
+        lines.append(f"Connection: {'keep-alive' if keep_alive else 'close'}")
+    lines.append("\r\n")
+    head = "\r\n".join(lines)
+    if not head.count("\n") == head.count("\r") == len(lines):
+        raise ValueError("a header holds the end of a line")
+    return head.encode()
+
+
+@lru_cache(maxsize=64)
+def _always_but(own: tuple[str, ...]) -> tuple[str, ...]:
+    """The lines that an answer lacks which has these headers of its own."""
+    taken = {name.lower() for name in own}
+    return tuple([f"{name}: {value}" for name, value in _ALWAYS if name.lower() not in taken])
+
+
+@lru_cache(maxsize=2)
+def _date(now_s: int) -> str:
+    return formatdate(now_s, usegmt=True)

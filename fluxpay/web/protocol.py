@@ -24,7 +24,7 @@ from fluxpay.observability.spans import recorder
 from fluxpay.web.boundary import failure
 from fluxpay.web.context import ROUTE, Drain
 from fluxpay.web.forwarded import Networks
-from fluxpay.web.headers import dress
+from fluxpay.web.letters import Letter
 from fluxpay.web.problems import from_http_exception, refusal_of, respond
 from fluxpay.web.request_lines import RequestLines
 from fluxpay.web.request_spans import record_request
@@ -130,11 +130,11 @@ class Wire(RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         """Send an answer. Every answer comes through here."""
         answer = _presentable(resp, request)
-        if not answer.prepared:
-            _check_nothing_was_sent(request)
-            terms = self._terms
-            dress(answer, request, trusted=terms.trusted, last=terms.drain.has_begun)
-        sent = await super().finish_response(request, answer, start_time)
+        _check_nothing_was_sent(request)
+        terms = self._terms
+        letter = Letter(answer, request, trusted=terms.trusted, last=terms.drain.has_begun)
+        # aiohttp asks no more of an answer than a letter has.
+        sent = await super().finish_response(request, letter, start_time)  # type: ignore[arg-type]
         self._tell(request, answer)
         return sent
 
@@ -212,14 +212,12 @@ def _check_nothing_was_sent(request: web.BaseRequest) -> None:
         raise ConnectionError("the answer has begun; another one cannot follow it")
 
 
-def _presentable(answer: object, request: web.BaseRequest) -> web.StreamResponse:
+def _presentable(answer: object, request: web.BaseRequest) -> web.Response:
     if type(answer) is web.Response:
         # Nearly always; aiohttp's classes are abstract ones, which makes asking for them slow.
         return answer
     if isinstance(answer, web.HTTPException):
         return from_http_exception(answer, request)
-    if isinstance(answer, web.StreamResponse):
-        return answer
     return failure(TypeError("the handler returned no response"), request)
 
 
