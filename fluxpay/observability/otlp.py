@@ -87,8 +87,10 @@ class Exporter(OTLPSpanExporter):
         self.taken += len(spans)
         sent = self._client.export(encoded(cast("Sequence[Span]", spans)))
         with self._settling:
-            if not self._has_given_up:
-                self._settle(len(spans), is_exported=sent.success)
+            if self._has_given_up:
+                # It was counted as lost, and told of, when it was given up.
+                return SpanExportResult.FAILURE
+            self._settle(len(spans), is_exported=sent.success)
         if sent.success:
             self._tell_recovery()
             return SpanExportResult.SUCCESS

@@ -3,25 +3,26 @@
 aiohttp answers unknown paths, requests that cannot be read and faults in plain text, and says what
 it is. This subclass of its request handler is the one door through which every answer leaves.
 
-Must not know any route. Source: RFC 9457; W3C Trace Context, level 1.
+Must not know any route. Source: RFC 9457.
 """
 
 import json
-import re
 from typing import Final
 
 from aiohttp import hdrs, web
 from aiohttp.web_protocol import RequestHandler
-from opentelemetry import trace
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from fluxpay.core.problems import PROBLEMS, Code, Refused, document
 from fluxpay.observability import logs
+from fluxpay.observability.request_ids import (
+    REQUEST_ID_HEADER,
+    TRACEPARENT_HEADER,
+    parent_of,
+    request_id_of,
+)
 from fluxpay.observability.spans import IDS
 
 _LOG: Final = logs.logger("fluxpay.observability")
-_PROPAGATOR: Final = TraceContextTextMapPropagator()
-_REQUEST_ID: Final = re.compile(r"[!-~]{1,128}", re.ASCII)
 _TRACE_ID: Final[web.RequestKey[str]] = web.RequestKey("TRACE_ID", str)
 _ALWAYS: Final = (
     (hdrs.CACHE_CONTROL, "no-store"),
@@ -57,10 +58,9 @@ class ProbeWire(RequestHandler):
             answer = _respond(_REFUSALS.get(resp.status, _FAULT), request)
         for name, value in _ALWAYS:
             answer.headers[name] = value
-        trace_id, told = _trace_id(request), request.headers.get("X-Request-Id")
-        is_named = told is not None and _REQUEST_ID.fullmatch(told) is not None
-        answer.headers["X-Request-Id"] = told if is_named and told is not None else trace_id
-        answer.headers["traceparent"] = f"00-{trace_id}-{IDS.generate_span_id():016x}-00"
+        trace_id = _trace_id(request)
+        answer.headers[REQUEST_ID_HEADER] = request_id_of(request.headers, trace_id=trace_id)
+        answer.headers[TRACEPARENT_HEADER] = f"00-{trace_id}-{IDS.generate_span_id():016x}-00"
         return await super().finish_response(request, answer, start_time)
 
     def handle_error(
@@ -95,7 +95,7 @@ def _trace_id(request: web.BaseRequest) -> str:
     """Give the trace that the request belongs to, or begin one."""
     known = request.get(_TRACE_ID)
     if known is None:
-        told = trace.get_current_span(_PROPAGATOR.extract(request.headers)).get_span_context()
-        number = told.trace_id if told.is_valid else IDS.generate_trace_id()
+        parent, _ = parent_of(request.headers)
+        number = IDS.generate_trace_id() if parent is None else parent.trace_id
         known = request[_TRACE_ID] = f"{number:032x}"
     return known

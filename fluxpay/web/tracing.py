@@ -5,28 +5,19 @@ trace can be laid side by side. Whether spans are recorded is decided here, once
 anything noted for them. Source: W3C Trace Context, level 1.
 """
 
-import re
 from dataclasses import dataclass, field
 from time import perf_counter, time_ns
 from typing import Any, Final, NamedTuple
 
 from aiohttp import web
-from opentelemetry import trace
-from opentelemetry.context import Context
 from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.trace import SpanContext
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from fluxpay.core.effects import Effect
 from fluxpay.observability.current import CURRENT
+from fluxpay.observability.request_ids import parent_of, request_id_of
 from fluxpay.observability.spans import IDS, ids_of, recorder
 from fluxpay.web.origins import Origin
-
-_NO_PARENT: Final = Context()
-_PROPAGATOR: Final = TraceContextTextMapPropagator()
-_REQUEST_ID: Final = re.compile(r"[!-~]{1,128}", re.ASCII)
-_REQUEST_ID_HEADER: Final = "X-Request-Id"
-_TRACEPARENT_HEADER: Final = "traceparent"
 
 
 class Answered(NamedTuple):
@@ -123,27 +114,16 @@ def new_trace_id() -> str:
 
 def _begin(request: web.BaseRequest) -> Trace:
     headers = request.headers
-    parent, within = None, _NO_PARENT
-    # Reading the header costs more than all the rest here, and most requests have none.
-    if _TRACEPARENT_HEADER in headers:
-        told = _PROPAGATOR.extract(headers, _NO_PARENT)
-        context = trace.get_current_span(told).get_span_context()
-        if context.is_valid:
-            parent, within = context, told
+    parent, within = parent_of(headers)
     trace_id = IDS.generate_trace_id() if parent is None else parent.trace_id
+    span_id, shown_id = IDS.generate_span_id(), f"{trace_id:032x}"
     made = Trace(
-        trace_id=f"{trace_id:032x}",
-        span_id="",
-        request_id="",
+        trace_id=shown_id,
+        span_id=f"{span_id:016x}",
+        request_id=request_id_of(headers, trace_id=shown_id),
         is_sampled=parent is not None and parent.trace_flags.sampled,
         started_s=perf_counter(),
     )
-    span_id = IDS.generate_span_id()
-    made.span_id = f"{span_id:016x}"
-    request_id = headers.get(_REQUEST_ID_HEADER)
-    # A client that names nothing finds the request by one id, wherever it looks.
-    is_named = request_id is not None and _REQUEST_ID.fullmatch(request_id) is not None
-    made.request_id = request_id if is_named and request_id is not None else made.trace_id
     to = recorder()
     if to is not None:
         decided = to.decide(trace_id, within)
