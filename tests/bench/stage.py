@@ -29,7 +29,13 @@ _RATIO: Final = "OTEL_TRACES_SAMPLER_ARG"
 _PRODUCTION: Final = {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", _RATIO: "0.01"}
 # What a database server of this size would be given: some gigabytes of memory, and checkpoints
 # that are minutes apart. What runs beside `fluxpay dev` takes far less.
-_SERVER: Final = {"shared_buffers": "3GB", "max_wal_size": "16GB", "checkpoint_timeout": "15min"}
+_SERVER: Final = {
+    "shared_buffers": "3GB",
+    "max_wal_size": "16GB",
+    "checkpoint_timeout": "15min",
+    # Every service of every variant keeps its own while pgbench opens many more.
+    "max_connections": "300",
+}
 _NEVER_REACHED: Final = 10_000_000
 _FRAUD_LIMITS: Final = [
     {
