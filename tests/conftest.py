@@ -2,6 +2,7 @@
 
 import json
 import logging
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -17,6 +18,7 @@ from fluxpay.embedded.valkey import EmbeddedValkey
 from fluxpay.observability import logs
 
 TEMPLATE = "fluxpay_template"
+PATIENCE_S = 10.0
 Lines = Callable[[], list[dict[str, Any]]]
 
 
@@ -27,6 +29,18 @@ class Database:
     owner_url: str
     app_url: str
     name: str
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_thread_outlives_its_file() -> Iterator[None]:
+    """A thread that runs on disturbs the tests of other files: their logs, counters and chance."""
+    before = set(threading.enumerate())
+    yield
+    # asyncio waits for children by threads, and some servers serve the tests of many files.
+    begun = [one for one in set(threading.enumerate()) - before if "waitpid" not in one.name]
+    for thread in begun:
+        thread.join(PATIENCE_S)
+    assert [] == [thread.name for thread in begun if thread.is_alive()]
 
 
 @pytest.fixture

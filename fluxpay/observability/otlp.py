@@ -11,7 +11,7 @@ Must not know what spans are about. Source: OpenTelemetry Protocol 1.10, "OTLP/H
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from threading import Lock
+from threading import Event, Lock
 from time import monotonic
 from typing import Any, Final, cast
 
@@ -76,7 +76,7 @@ class Exporter(OTLPSpanExporter):
         self.taken = 0
         """Spans that left the queue."""
         self._settled = 0
-        self._has_given_up = False
+        self._given_up = Event()
         self._settling = Lock()
         self._place = settings.place
         self._told_s = float("-inf")
@@ -85,9 +85,11 @@ class Exporter(OTLPSpanExporter):
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send a batch; what the collector does not take is counted and gone."""
         self.taken += len(spans)
+        if self._given_up.is_set():
+            return SpanExportResult.FAILURE
         sent = self._client.export(encoded(cast("Sequence[Span]", spans)))
         with self._settling:
-            if self._has_given_up:
+            if self._given_up.is_set():
                 # It was counted as lost, and told of, when it was given up.
                 return SpanExportResult.FAILURE
             self._settle(len(spans), is_exported=sent.success)
@@ -98,13 +100,17 @@ class Exporter(OTLPSpanExporter):
         return SpanExportResult.FAILURE
 
     def give_up(self, handed: int) -> None:
-        """Count what has not left of all that was handed over; what is under way ends unheard."""
+        """Count what has not left of all that was handed over.
+
+        What is under way ends unheard, and is not tried again.
+        """
         with self._settling:
             left = handed - self._settled
             if left:
                 self._settle(left, is_exported=False)
-            self._has_given_up = True
+            self._given_up.set()
         if left:
+            self.shutdown()  # type: ignore[no-untyped-call]
             _LOG.warning("spans_left_behind", spans=left)
 
     def _settle(self, count: int, *, is_exported: bool) -> None:
