@@ -158,13 +158,13 @@ def _serve(_: argparse.Namespace) -> int:
 
     import uvloop
 
-    from fluxpay.web.server import Listening, serve
+    from fluxpay.web.server import Listening, run
 
     def announce(listening: Listening) -> None:
         print(f"API on {listening.api_url}, admin on {listening.admin_url}", flush=True)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(settings, traces=traces, on_ready=announce))
+        runner.run(run(settings, traces=traces, on_ready=announce))
     return 0
 
 

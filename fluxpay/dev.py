@@ -30,6 +30,7 @@ from fluxpay.embedded.valkey import EmbeddedValkey
 from fluxpay.observability.trace_settings import TraceSettings
 from fluxpay.settings import BadSetting, Settings, WorkerSettings, database_urls, tokens_in
 from fluxpay.stores.migrations import migrate
+from fluxpay.termination import termination
 from fluxpay.web.server import Listening, serve
 from fluxpay.web.telemetry import PROCESS
 from fluxpay.worker.process import work
@@ -118,35 +119,44 @@ async def _serve(
     greet: Callable[[Listening], Awaitable[None]],
 ) -> None:
     listening: asyncio.Future[Listening] = asyncio.get_running_loop().create_future()
-    # A shared port would hand half the requests to another folder's service.
-    serving = asyncio.ensure_future(
-        serve(settings, traces=traces, on_ready=listening.set_result, share_port=False)
-    )
-    await _first_of(serving, listening)
-    if not listening.done():
-        return await serving
-    stop = asyncio.Event()
-    # One process has one page of metrics: the worker's stand on the service's.
-    metrics = Metrics(PROCESS.registry)
-    working = asyncio.ensure_future(work(worker_settings, stop=stop, metrics=metrics))
-    greeting = asyncio.ensure_future(greet(listening.result()))
-    await _first_of(serving, working, greeting)
-    if greeting.done() and greeting.exception() is None:
-        await _first_of(serving, working)
-    if not serving.done():
-        if working.done():
+    with termination() as told:
+        serving = asyncio.ensure_future(
+            serve(
+                settings,
+                stop=told,
+                traces=traces,
+                on_ready=listening.set_result,
+                # A shared port would hand half the requests to another folder's service.
+                share_port=False,
+            )
+        )
+        await _first_of(serving, listening)
+        if not listening.done():
+            return await serving
+        stop = asyncio.Event()
+        # One process has one page of metrics: the worker's stand on the service's.
+        metrics = Metrics(PROCESS.registry)
+        working = asyncio.ensure_future(work(worker_settings, stop=stop, metrics=metrics))
+        greeting = asyncio.ensure_future(greet(listening.result()))
+        await _first_of(serving, working, greeting)
+        if greeting.done() and greeting.exception() is None:
+            await _first_of(serving, working)
+        outcomes = [working, greeting]
+        if told.is_set():
+            # There is nobody left to greet; a port that is closing may have refused it already.
+            greeting.cancel()
+            outcomes.remove(greeting)
+        elif working.done() and not serving.done():
             _say("The worker has died; stopping")
-        # Without its worker or its demo tenant the service is of no use here; it drains as if it
-        # had been told.
-        signal.raise_signal(signal.SIGTERM)
-    await serving
-    stop.set()
-    # Told to stop while greeting: there is nobody left to greet.
-    greeting.cancel()
-    for outcome in await asyncio.gather(working, greeting, return_exceptions=True):
-        if isinstance(outcome, Exception):
-            raise outcome
-    return None
+        # Without its worker or its demo tenant the service is of no use here.
+        told.set()
+        await serving
+        stop.set()
+        greeting.cancel()
+        for outcome in await asyncio.gather(*outcomes, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                raise outcome
+        return None
 
 
 async def _first_of(*futures: asyncio.Future[Any]) -> None:

@@ -7,6 +7,7 @@ admin port still answers probes, and the commit queue is emptied last.
 Must not know what the routes do.
 """
 
+import asyncio
 import gc
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -46,20 +47,20 @@ class Listening:
     admin_url: str
 
 
-async def serve(
+async def run(
     settings: Settings,
     *,
     traces: TraceSettings | None = None,
     on_ready: Callable[[Listening], None],
-    share_port: bool = True,
 ) -> None:
-    """Run the service until SIGTERM or SIGINT; a second signal ends the process at once.
+    """Serve until SIGTERM or SIGINT; a second signal ends the process at once.
+
+    Several processes may listen on the API port and share its load.
 
     Args:
         settings: What it was told from outside.
         traces: Where spans go; None keeps none.
         on_ready: Called once, when both ports answer.
-        share_port: Whether several processes may listen on the API port and share its load.
 
     Raises:
         BadSetting: A fraud rule cannot be used.
@@ -67,14 +68,32 @@ async def serve(
         StoreUnavailable: The database cannot be reached.
         SchemaBehind: `fluxpay migrate` has to run first.
     """
+    with termination() as stop:
+        await serve(settings, stop=stop, traces=traces, on_ready=on_ready, share_port=True)
+
+
+async def serve(
+    settings: Settings,
+    *,
+    stop: asyncio.Event,
+    traces: TraceSettings | None = None,
+    on_ready: Callable[[Listening], None],
+    share_port: bool,
+) -> None:
+    """Serve until `stop` is set, inside a process that has its own idea of signals.
+
+    Args:
+        share_port: Whether several processes may listen on the API port.
+
+    Raises: As `run`.
+    """
     logs.set_up(settings.log_level, settings.log_format)
-    with termination() as told:
-        async with running(settings, traces=traces, share_port=share_port) as listening:
-            _spare_the_collector()
-            on_ready(listening)
-            await told.wait()
-            _LOG.info("draining", at_most_s=settings.shutdown_timeout_s)
-        _LOG.info("stopped")
+    async with running(settings, traces=traces, share_port=share_port) as listening:
+        _spare_the_collector()
+        on_ready(listening)
+        await stop.wait()
+        _LOG.info("draining", at_most_s=settings.shutdown_timeout_s)
+    _LOG.info("stopped")
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import uvloop
 
-from fluxpay.web.server import Listening, serve
+from fluxpay.web.server import Listening, run
 from tests.web.service import settings_for
 
 
@@ -22,7 +22,7 @@ async def main() -> None:
     database_url, redis_url, timeout = sys.argv[1:]
     settings = settings_for(database_url, redis_url)
     settings = replace(settings, shutdown_timeout_s=int(timeout))
-    await serve(settings, on_ready=announce)
+    await run(settings, on_ready=announce)
 
 
 with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
