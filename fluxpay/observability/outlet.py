@@ -12,8 +12,8 @@ import logging
 import os
 import select
 import threading
+import time
 from collections.abc import Callable
-from time import monotonic
 from typing import Final
 
 QUEUE_BYTES_MAX: Final = 1_048_576
@@ -53,11 +53,9 @@ class Outlet(logging.Handler):
         self._is_writing = False
         self._is_idle = False
         self._is_closed = False
-        self._hurry = threading.Event()
         self._untold = 0
         self.dropped = 0
-        self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._write_all, name="log", daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Format a record here, where its context is, and queue its line."""
@@ -69,21 +67,16 @@ class Outlet(logging.Handler):
 
     def flush(self) -> None:
         """Wait until all is written, for a moment at most."""
-        until_s = monotonic() + FLUSH_S_MAX
-        self._hurry.set()
         with self._changed:
-            while self._lines or self._is_writing:
-                left_s = until_s - monotonic()
-                if left_s <= 0 or not self._thread.is_alive():
-                    return
-                self._changed.wait(left_s)
+            self._changed.wait_for(
+                lambda: not self._lines and not self._is_writing, timeout=FLUSH_S_MAX
+            )
 
     def close(self) -> None:
         """Write what is there, and end the thread."""
         self.flush()
         with self._changed:
             self._is_closed = True
-            self._hurry.set()
             self._changed.notify_all()
         super().close()
 
@@ -106,7 +99,6 @@ class Outlet(logging.Handler):
                 self._is_writing = False
                 self._changed.notify_all()
                 while not self._lines and not self._is_closed:
-                    self._hurry.clear()
                     self._is_idle = True
                     self._changed.wait()
                 if not self._lines:
@@ -122,7 +114,7 @@ class Outlet(logging.Handler):
             if untold and self._write([f"{self._tell_dropped(untold)}\n".encode("ascii")]):
                 with self._changed:
                     self._untold += untold
-            self._hurry.wait(_GATHER_S)
+            time.sleep(_GATHER_S)
 
     def _write(self, lines: list[bytes]) -> int:
         """Write lines; gives how many of them nobody can take: stderr is closed."""

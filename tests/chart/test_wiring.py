@@ -12,6 +12,7 @@ import yaml
 
 import fluxpay
 from fluxpay.settings import PLAIN, Settings, WorkerSettings
+from fluxpay.variables import LOG_FORMATS, LOG_LEVELS
 from tests.chart import helm, readme
 from tests.chart.helm import CASES, CHART, Object, containers, label, pods
 
@@ -75,6 +76,27 @@ def test_the_service_understands_what_the_chart_tells_it(case: str, release: str
     networks = {"plain-http": ["10.244.0.0/16"], "everything": ["10.0.0.0/8", "fd00::/8"]}
     found = settings_of(case, release).trusted_proxies
     assert networks[case] == [str(network) for network in found]
+
+
+@pytest.mark.parametrize("given", ["0", "0.000001", "0.1", "1"])
+@pytest.mark.parametrize("option", ["--set", "--set-json"])
+def test_the_share_of_requests_that_is_logged_is_told_in_plain_digits(
+    option: str, given: str
+) -> None:
+    """To helm it is a text with the one option and a number with the other."""
+    (told,) = (
+        one["data"]["FLUXPAY_LOG_REQUESTS"]
+        for one in helm.made(f"{option}=config.logRequests={given}")
+        if one["kind"] == "ConfigMap"
+    )
+    assert given == told
+
+
+def test_the_chart_takes_every_log_level_that_the_service_knows() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text("utf-8"))
+    properties = schema["properties"]["config"]["properties"]
+    assert [*LOG_LEVELS] == properties["logLevel"]["enum"]
+    assert [*LOG_FORMATS] == properties["logFormat"]["enum"]
 
 
 @pytest.mark.parametrize(("pause_s", "drain_s", "grace_s"), [(10, 10, 40), (5, 30, 75), (1, 1, 13)])
@@ -173,6 +195,19 @@ def test_pods_wait_for_a_schema_that_no_hook_has_seen_to(mode: str) -> None:
         pod = pods(f"migration-{mode}")[f"Deployment/fluxpay-{name}"]
         (first,) = pod["spec"]["initContainers"]
         assert ["migrate", "--check"] == first["args"]
+
+
+@pytest.mark.parametrize(
+    ("switch", "kind"),
+    [("monitor", "PodMonitor"), ("rules", "PrometheusRule"), ("dashboards", "ConfigMap")],
+)
+def test_each_switch_of_watching_brings_its_own_kind_and_nothing_else(
+    switch: str, kind: str
+) -> None:
+    usual = {label(one) for one in helm.objects("default")}
+    made = {label(one): one["kind"] for one in helm.made(f"--set={switch}.enabled=true")}
+    assert {kind} == {made[name] for name in made.keys() - usual}
+    assert usual <= made.keys()
 
 
 def test_dashboards_and_alerts_are_loaded_from_files_and_without_one_there_is_nothing(

@@ -42,7 +42,9 @@ async def test_a_service_whose_log_nobody_reads_answers_all_and_tells_what_was_l
         log = asyncio.create_task(asyncio.to_thread(read_all, reading))
         assert 0 == await service.stop()
     lines = [json.loads(line) for line in (await log).splitlines()]
-    lost = sum(line["lines"] for line in lines if line["event"] == "lines_dropped")
+    told = [line for line in lines if line["event"] == "lines_dropped"]
+    assert {"warning"} == {line["level"] for line in told}
+    lost = sum(line["lines"] for line in told)
     assert lost >= float(counted) > 0
     kept = [line["event"] for line in lines if line["event"] != "lines_dropped"]
     assert 0 < lost < REQUESTS

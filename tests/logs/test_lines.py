@@ -108,9 +108,10 @@ def test_what_is_bound_to_a_task_is_in_all_of_its_lines_and_in_no_other(kept: Ke
 
 def test_what_kopf_says_of_a_resource_names_it(kept: Kept) -> None:
     reference = {"kind": "Tenant", "namespace": "shops", "name": "corner", "uid": "u"}
-    logging.getLogger("kopf.objects").info("seen", extra={"k8s_ref": reference})
+    logging.getLogger("kopf.objects").info("seen\ntwice", extra={"k8s_ref": reference})
     line = only(kept)
     assert ("shops", "corner") == (line["namespace"], line["resource"])
+    assert "seen\ntwice" == line["event"]
 
 
 def test_a_warning_of_python_is_a_line_too(kept: Kept) -> None:
@@ -195,21 +196,34 @@ def test_what_nobody_caught_is_a_line_and_not_a_traceback_on_many() -> None:
     assert "of a customer" not in ended.stderr
 
 
-def test_of_kopf_and_the_client_only_what_is_worth_a_person_s_time_is_written() -> None:
-    program = """
-import logging
+QUIET = """
+import logging, sys, warnings
 from fluxpay.observability import logs
-for level in ("INFO", "DEBUG"):
-    logs.set_up(level, "json")
-    logging.getLogger("kopf").setLevel(0) if level == "DEBUG" else None
-    for name in ("kopf.objects", "kubernetes.client.rest"):
-        logging.getLogger(name).info("a detail")
-        logging.getLogger(name).warning("a warning")
+# As a library may have done before.
+logging.basicConfig()
+logs.set_up(sys.argv[1], "json")
+for name in ("any", "kopf.objects", "kubernetes.client.rest"):
+    for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR):
+        logging.getLogger(name).log(level, "something")
+warnings.warn("old")
 """
+LEVELS = ("debug", "info", "warning", "error")
+
+
+@pytest.mark.parametrize(
+    ("level", "of_any", "of_kopf"), [("DEBUG", 4, 4), ("INFO", 3, 2), ("ERROR", 1, 1)]
+)
+def test_of_kopf_and_the_client_only_what_is_worth_a_person_s_time_is_written(
+    level: str, of_any: int, of_kopf: int
+) -> None:
     ended = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", QUIET, level], capture_output=True, text=True, check=True, timeout=60
     )
     lines = [json.loads(line) for line in ended.stderr.splitlines()]
-    told = [(line["logger"], line["level"]) for line in lines]
-    objects = "kopf.objects"
-    assert [(objects, "warning"), (objects, "info"), (objects, "warning")] == told
+    warned = [("py.warnings", "warning")] if level != "ERROR" else []
+    assert [
+        *(("any", one) for one in LEVELS[-of_any:]),
+        *(("kopf.objects", one) for one in LEVELS[-of_kopf:]),
+        ("kubernetes.client.rest", "error"),
+        *warned,
+    ] == [(line["logger"], line["level"]) for line in lines]

@@ -1,17 +1,28 @@
 """Who logs never waits: lines that nobody takes are dropped, counted, and told of later."""
 
+import fcntl
 import json
 import logging
 import os
+import select
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
+from fluxpay.observability import outlet as of_outlets
 from fluxpay.observability.outlet import Outlet
 
 LINE_BYTES = 1000
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test goes on because a flush was given up."""
+    monkeypatch.setattr(of_outlets, "FLUSH_S_MAX", 3600.0)
 
 
 @pytest.fixture
@@ -39,13 +50,22 @@ def tell(outlet: Outlet, text: str) -> None:
     outlet.handle(logging.LogRecord("any", logging.INFO, "", 0, text.replace("%", "%%"), (), None))
 
 
-def test_lines_come_out_whole_and_in_their_order(pipe: tuple[int, int]) -> None:
+def test_lines_come_out_whole_and_in_their_order_and_then_no_thread_is_left(
+    pipe: tuple[int, int],
+) -> None:
     reading, writing = pipe
+    others = set(threading.enumerate())
     outlet = outlet_to(writing)
+    (thread,) = set(threading.enumerate()) - others
     for number in range(40):
         tell(outlet, str(number))
+    tell(outlet, "€")
     outlet.close()
-    assert [str(number) for number in range(40)] == os.read(reading, 10_000).decode().split()
+    thread.join(timeout=20)
+    assert not thread.is_alive()
+    assert [*(str(number) for number in range(40)), "\\u20ac"] == os.read(
+        reading, 10_000
+    ).decode().split()
     assert 0 == outlet.dropped
 
 
@@ -71,6 +91,41 @@ def test_a_pipe_that_nobody_reads_keeps_nobody_waiting_and_its_losses_are_told(
     assert b"again\n" == os.read(reading, 1 << 20)
     assert dropped == outlet.dropped
     outlet.close()
+
+
+def test_a_line_takes_room_until_all_of_it_is_written(pipe: tuple[int, int]) -> None:
+    reading, writing = pipe
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    outlet = outlet_to(writing, bytes_max=10 * LINE_BYTES)
+    long, short = "x" * (8 * LINE_BYTES - 1), "y" * (LINE_BYTES - 1)
+    tell(outlet, long)
+    # It is begun, and the rest of it finds no room in the pipe.
+    select.select([reading], (), ())
+    for _ in range(5):
+        tell(outlet, short)
+    assert 3 == outlet.dropped
+    expected = b"%s\ndropped 3\n%s%s" % (long.encode(), *[f"{short}\n".encode()] * 2)
+    received = b""
+    while len(received) < len(expected):
+        received += os.read(reading, 1 << 20)
+    assert expected == received
+    outlet.close()
+
+
+def test_lines_that_a_full_disk_took_are_told_of_once_there_is_room(pipe: tuple[int, int]) -> None:
+    reading, writing = pipe
+    disk = os.open("/dev/full", os.O_WRONLY)
+    outlet = outlet_to(disk)
+    for _ in range(2):
+        tell(outlet, "unheard")
+        outlet.flush()
+    assert 2 == outlet.dropped
+    os.dup2(writing, disk)
+    tell(outlet, "heard")
+    outlet.close()
+    os.close(disk)
+    assert b"heard\ndropped 2\n" == os.read(reading, 1 << 20)
+    assert 2 == outlet.dropped
 
 
 def test_a_descriptor_that_somebody_made_non_blocking_loses_nothing(pipe: tuple[int, int]) -> None:
@@ -116,3 +171,27 @@ print("done", flush=True)
         assert "done\n" == process.stdout.read()
         lines = process.stderr.read().splitlines()
     assert {"x" * 100} == {json.loads(line)["event"] for line in lines[:-1]}
+
+
+def test_a_line_under_way_when_its_process_ends_is_written_to_its_end() -> None:
+    program = """
+import logging, sys
+from fluxpay.observability.outlet import Outlet
+logging.getLogger().addHandler(Outlet(2, failure=lambda *_: "unwritable", dropped=str))
+logging.warning("x" * 400_000)
+sys.stdin.read()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        reading = process.stderr.fileno()
+        select.select([reading], (), ())
+        process.stdin.close()
+        received = b""
+        # Slowly, so that the process has the time to leave too early.
+        while data := os.read(reading, 4096):
+            received += data
+            time.sleep(0.001)
+    assert b"x" * 400_000 + b"\n" == received

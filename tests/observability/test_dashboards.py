@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import copy
 import json
-import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from deploy.grafana.source.files import FOLDERS, ROOT, documents
-from tests.docs.pages import code, table
+from deploy.grafana.source.files import FOLDERS, documents
 from tests.observability.lint import findings, panels
+from tests.observability.reference import series
 
-METRICS = ROOT / "docs/reference/metrics.md"
 TITLES = {
     "fluxpay-overview.json": "FluxPay / Overview",
     "fluxpay-ledger.json": "FluxPay / Payments and ledger",
@@ -23,30 +21,6 @@ TITLES = {
     "fluxpay-operator.json": "FluxPay / Operator",
 }
 Spoil = Callable[[dict[str, Any]], None]
-
-
-def told() -> set[str]:
-    """The series of the reference page, and those of the Prometheus client."""
-    text = METRICS.read_text("utf-8")
-    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-    rows = {
-        code(row[0]): row[1]
-        for heading in headings
-        for row in table(text, heading)
-        if len(row) > 1 and row[0].startswith("`")
-    }
-    made = {
-        f"{name}{end}"
-        for name, kind in rows.items()
-        if kind == "histogram"
-        for end in ("_bucket", "_count", "_sum")
-    }
-    process = ("cpu_seconds_total", "resident_memory_bytes", "open_fds", "max_fds")
-    return {
-        *rows,
-        *made,
-        *(f"process_{name}" for name in (*process, "start_time_seconds")),
-    }
 
 
 def a_board() -> dict[str, Any]:
@@ -139,7 +113,7 @@ def test_there_are_five_dashboards() -> None:
 
 @pytest.mark.parametrize("name", TITLES)
 def test_the_lint_finds_nothing(name: str) -> None:
-    assert [] == findings(json.loads(documents()[name]), told())
+    assert [] == findings(json.loads(documents()[name]), series())
 
 
 def test_the_lint_finds_nothing_in_a_board_without_fault() -> None:

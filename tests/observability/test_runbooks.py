@@ -12,8 +12,10 @@ import pytest
 from fluxpay.cli import _parser
 from tests.chart import helm
 from tests.docs.pages import code, fences, table
-from tests.observability.promql import parsed
-from tests.observability.rules import ROOT, alerts
+from tests.observability.lint import ITS_OWN
+from tests.observability.promql import selectors
+from tests.observability.reference import series
+from tests.observability.rules import ROOT, alerts, recordings
 from tests.observability.runbooks import INDEX, PAGES, told
 
 PARTS = ["What it means", "Is it real", "What to do now", "Is it over", "Afterwards"]
@@ -100,10 +102,9 @@ def test_whether_it_is_real_is_found_out_by_one_query_or_command(page: Path) -> 
 
 
 @pages
-def test_the_queries_of_a_page_are_promql(page: Path) -> None:
-    for fence in told(page):
-        if fence.info == "promql":
-            parsed(fence.text)
+def test_the_queries_of_a_page_ask_for_series_that_there_are(page: Path) -> None:
+    asked = [one for fence in told(page) if fence.info == "promql" for one in selectors(fence.text)]
+    assert set() == {one.name for one in asked} - series() - set(recordings()) - ITS_OWN
 
 
 @pages
