@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from fluxpay.observability import logs
 
 TEMPLATE = "fluxpay_template"
 PATIENCE_S = 10.0
+ASYNCIOS = re.compile(r"(waitpid-|asyncio_)\d+$")
 Lines = Callable[[], list[dict[str, Any]]]
 
 
@@ -36,8 +38,8 @@ def _no_thread_outlives_its_file() -> Iterator[None]:
     """A thread that runs on disturbs the tests of other files: their logs, counters and chance."""
     before = set(threading.enumerate())
     yield
-    # asyncio waits for children by threads, and some servers serve the tests of many files.
-    begun = [one for one in set(threading.enumerate()) - before if "waitpid" not in one.name]
+    # asyncio keeps threads for children and executors, and some servers serve many files.
+    begun = [one for one in set(threading.enumerate()) - before if not ASYNCIOS.match(one.name)]
     for thread in begun:
         thread.join(PATIENCE_S)
     assert [] == [thread.name for thread in begun if thread.is_alive()]

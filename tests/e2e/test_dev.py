@@ -2,27 +2,23 @@
 
 import hashlib
 import json
-import os
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 import pytest
 
 from fluxpay.demo import TENANT
 from fluxpay.embedded.postgres import EmbeddedPostgres
 from tests.conftest import Database
+from tests.e2e.dev import command, environment, rows
 from tests.embedded.processes import await_nobody_below, pids_below
 
 READY_TIMEOUT_S = 60
@@ -54,17 +50,6 @@ class Dev:
 
 
 Start = Callable[..., Dev]
-
-
-def command(directory: Path, *arguments: str) -> list[str]:
-    options = ["--dir", str(directory), "--port", "0", "--admin-port", "0"]
-    return [sys.executable, "-m", "fluxpay.cli", "dev", *options, *arguments]
-
-
-def environment(**variables: str) -> dict[str, str]:
-    clean = {name: text for name, text in os.environ.items() if not name.startswith("FLUXPAY_")}
-    clean.pop("HOME", None)
-    return {**clean, **variables}
 
 
 def await_ready(process: subprocess.Popen[bytes], directory: Path, output: Path) -> Dev:
@@ -118,12 +103,6 @@ def paste(curl_line: str) -> tuple[int, dict[str, str], bytes]:
     status_line, *header_lines = head.decode().split("\r\n")
     headers = dict(line.lower().split(": ", 1) for line in header_lines)
     return int(status_line.split()[1]), headers, body
-
-
-def rows(url: str, statement: str, *values: object) -> list[tuple[Any, ...]]:
-    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
-        cursor.execute(statement, values)
-        return cursor.fetchall()
 
 
 def payment_ids(dev: Dev) -> set[str]:
@@ -327,63 +306,6 @@ def test_what_was_done_to_the_demo_tenant_stays_and_a_revoked_key_is_replaced(
     assert first.ready["api_key"] != second.ready["api_key"]
     assert 201 == paste(second.curl_line)[0]
     assert 0 == second.stopped_by(signal.SIGTERM)
-
-
-def await_true(is_true: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + READY_TIMEOUT_S
-    while not is_true():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
-
-
-def is_closed(port: int) -> bool:
-    with socket.socket() as one:
-        return one.connect_ex(("127.0.0.1", port)) != 0
-
-
-@pytest.mark.parametrize("after_s", [0.2, 0.8, 1.4])
-def test_a_stop_while_it_still_starts_is_clean_too(tmp_path: Path, after_s: float) -> None:
-    process = subprocess.Popen(
-        command(tmp_path / "dev"),
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    deadline_s = time.monotonic() + 30
-    while not (tmp_path / "dev" / "lock").exists() and time.monotonic() < deadline_s:
-        time.sleep(0.01)
-    time.sleep(after_s)
-    process.terminate()
-    _, error = process.communicate(timeout=60)
-    assert (0, b"") == (process.returncode, error)
-    assert [] == await_nobody_below(tmp_path)
-
-
-def test_a_stop_while_the_demo_tenant_is_made_is_clean_too(
-    tmp_path: Path, database: Database
-) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        admin_port = free.getsockname()[1]
-    with closing(psycopg2.connect(database.owner_url)) as connection:
-        # Until this is undone, nobody makes a tenant.
-        connection.cursor().execute("LOCK TABLE tenants IN ACCESS EXCLUSIVE MODE")
-        process = subprocess.Popen(
-            command(tmp_path / "dev", "--admin-port", str(admin_port)),
-            env=environment(
-                FLUXPAY_DATABASE_URL=database.app_url,
-                FLUXPAY_OWNER_DATABASE_URL=database.owner_url,
-            ),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
-        asked = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'tenants'::regclass"
-        await_true(lambda: bool(rows(database.owner_url, asked)))
-        process.terminate()
-        # Now the tenant is made, and whoever comes with its key finds the port closed.
-        await_true(lambda: is_closed(admin_port))
-    _, error = process.communicate(timeout=60)
-    assert (0, b"") == (process.returncode, error)
-    assert [] == await_nobody_below(tmp_path)
 
 
 def test_servers_that_are_given_are_used_and_left_alone(
