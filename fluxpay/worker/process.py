@@ -141,8 +141,8 @@ def _looking_jobs(
     looking = Job(
         "measure", "", MEASURE_INTERVAL_S, lambda: measure(measuring, show=metrics.measured)
     )
+    metrics.proves_every(settings.verify_interval_s)
     if settings.verify_interval_s == 0:
-        metrics.never_proves()
         return (looking,)
     proving = Proving(
         Proofs(pool),

@@ -36,7 +36,7 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._standing: Standing | None = None
-        self._proves = True
+        self._proves_every_s = 0
         # Before a first success its time is that of the start: an age is then what it seems, and
         # an alert on it waits as long as it would after any other success.
         self._started_at_s = time.time()
@@ -107,10 +107,16 @@ class Metrics:
             "When the books were last read to their end, whatever was found, in Unix time.",
             read=self._proven_at_s,
         )
+        Readings(
+            registry,
+            "fluxpay_verify_interval_seconds",
+            "How long after one proof of the books the next is due.",
+            read=lambda: {(): self._proves_every_s} if self._proves_every_s else {},
+        )
 
-    def never_proves(self) -> None:
-        """Tell of no proof: an age that only grows would look like a fault."""
-        self._proves = False
+    def proves_every(self, interval_s: int) -> None:
+        """Tell of proofs; of none at 0, since an age that only grows would look like a fault."""
+        self._proves_every_s = interval_s
 
     def round_ended(self, ended: Ended) -> None:
         """Count a round."""
@@ -125,7 +131,7 @@ class Metrics:
         self._standing = standing
 
     def _proven_at_s(self) -> dict[Labels, float]:
-        if not self._proves:
+        if not self._proves_every_s:
             return {}
         return {(): (self._standing and self._standing.proven_at_s) or self._started_at_s}
 

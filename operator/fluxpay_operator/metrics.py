@@ -22,7 +22,7 @@ from fluxpay.observability.instruments import Counts, Distribution, Readings
 from fluxpay_operator.admin_client import CALLED
 
 if TYPE_CHECKING:
-    from fluxpay_operator.status import Status
+    from fluxpay_operator.status import KeyStatus, Status
     from fluxpay_operator.work_queue import Key
 
 RESULTS: Final = (
@@ -170,14 +170,25 @@ class TenantGauges(Collector):
         for (condition, state), number in tally.items():
             tenants.add_metric([condition, state], number)
         yield tenants
-        ends = GaugeMetricFamily(
+        yield self._instants(
             "fluxpay_operator_key_expiry_timestamp_seconds",
             "When a key stops working, in Unix time.",
-            labels=["namespace", "tenant", "key"],
+            lambda key: key.expires_at,
         )
-        for key, status in self._statuses.items():
-            for one in status.keys:
-                if one.expires_at is not None:
-                    at_s = datetime.fromisoformat(one.expires_at).astimezone(UTC).timestamp()
-                    ends.add_metric([key.namespace, key.name, one.name], at_s)
-        yield ends
+        yield self._instants(
+            "fluxpay_operator_key_rotation_timestamp_seconds",
+            "When a key is due to be replaced by itself, in Unix time.",
+            lambda key: key.rotates_at,
+        )
+
+    def _instants(
+        self, name: str, help_text: str, instant: Callable[[KeyStatus], str | None]
+    ) -> GaugeMetricFamily:
+        family = GaugeMetricFamily(name, help_text, labels=["namespace", "tenant", "key"])
+        for tenant, status in self._statuses.items():
+            for key in status.keys:
+                told = instant(key)
+                if told is not None:
+                    at_s = datetime.fromisoformat(told).astimezone(UTC).timestamp()
+                    family.add_metric([tenant.namespace, tenant.name, key.name], at_s)
+        return family

@@ -10,8 +10,9 @@ from datetime import datetime
 import pytest
 
 from tests.cluster.kubectl import Kubectl
-from tests.cluster.operating import eventually, until
+from tests.cluster.operating import Operator, eventually, until
 from tests.cluster.shop import Shop, key
+from tests.observability.exposed import page
 
 pytestmark = pytest.mark.usefixtures("operator")
 ON_DEMAND = {"policy": "OnDemand", "overlap": "8s"}
@@ -52,7 +53,9 @@ async def test_a_wish_that_stays_rotates_nothing_twice_and_one_from_the_start_no
     assert token == shop.token()
 
 
-async def test_a_key_rotates_by_itself_when_its_interval_is_over(shop: Shop) -> None:
+async def test_a_key_rotates_by_itself_when_its_interval_is_over(
+    shop: Shop, operator: Operator
+) -> None:
     shop.apply(key(rotation={"policy": "Automatic", "interval": "30s", "overlap": "5s"}))
     await shop.becomes("Ready")
     status = shop.resource()["status"]
@@ -60,6 +63,12 @@ async def test_a_key_rotates_by_itself_when_its_interval_is_over(shop: Shop) -> 
     between = datetime.fromisoformat(told["rotatesAt"]) - datetime.fromisoformat(told["issuedAt"])
     assert 26 <= between.total_seconds() <= 30
     assert status["nextRotation"] == told["rotatesAt"]
+    shown = await page(operator.url)
+    assert datetime.fromisoformat(told["rotatesAt"]).timestamp() == shown.value(
+        "fluxpay_operator_key_rotation_timestamp_seconds",
+        tenant="shop",
+        namespace=shop.kubectl.namespace,
+    )
     old = shop.token()
     await until(lambda: shop.token() != old, what="the rotation", patience_s=45)
     assert 201 == await shop.pays()

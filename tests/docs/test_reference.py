@@ -325,7 +325,8 @@ def _of_operator() -> Shown:
         observed_generation=1,
         last_transition_time="2026-01-01T00:00:00Z",
     )
-    key = KeyStatus(name="till", expires_at="2026-01-01T00:00:00Z")
+    instant = "2026-01-01T00:00:00Z"
+    key = KeyStatus(name="till", expires_at=instant, rotates_at=instant)
     status = Status(conditions=(condition,), keys=(key,))
     metrics.tenants.tell(Key("shops", "corner"), status)
     return _shown(metrics.exposition("")[0])

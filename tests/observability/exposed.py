@@ -60,6 +60,7 @@ WORKER_ALONE: Final = frozenset(
         "fluxpay_ledger_imbalance_minor",
         "fluxpay_verify_findings",
         "fluxpay_verify_last_success_timestamp_seconds",
+        "fluxpay_verify_interval_seconds",
     }
 )
 WORKER: Final = EVERY_PROCESS | WORKER_ALONE | {"fluxpay_degraded"}
@@ -68,6 +69,7 @@ OPERATOR: Final = EVERY_PROCESS | {
     "fluxpay_operator_reconcile_duration_seconds",
     "fluxpay_operator_tenants",
     "fluxpay_operator_key_expiry_timestamp_seconds",
+    "fluxpay_operator_key_rotation_timestamp_seconds",
     "fluxpay_operator_leader",
     "fluxpay_operator_queue_depth",
     "fluxpay_operator_last_success_timestamp_seconds",
@@ -76,7 +78,12 @@ OPERATOR: Final = EVERY_PROCESS | {
 # Prometheus gives these to what it scrapes, or keeps them for itself.
 RESERVED: Final = frozenset({"job", "instance", "le", "quantile"})
 # A key's own namespace was a label before; Prometheus shows it as `exported_namespace`.
-NAMESPACED: Final = "fluxpay_operator_key_expiry_timestamp_seconds"
+NAMESPACED: Final = frozenset(
+    {
+        "fluxpay_operator_key_expiry_timestamp_seconds",
+        "fluxpay_operator_key_rotation_timestamp_seconds",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +136,6 @@ def read(text: str, *, is_openmetrics: bool) -> Page:
         own = {label for sample in family.samples for label in sample.labels}
         kept = RESERVED - ({"le"} if family.type == "histogram" else set())
         assert set() == own & kept, family.name
-        if family.name != NAMESPACED:
+        if family.name not in NAMESPACED:
             assert "namespace" not in own
     return Page({family.name: family for family in found})

@@ -83,6 +83,7 @@ async def test_sound_books_are_proven_and_the_proof_is_told(
         ((ended_s,),) = rows(database, "SELECT extract(epoch FROM ended_at) FROM ledger_proof")
         await until(lambda: shown(registry).value(name) == float(ended_s))
         assert 0 == shown(registry).value("fluxpay_verify_findings")
+        assert 3600 == shown(registry).value("fluxpay_verify_interval_seconds")
     assert (False, True, 0) == proof(database)
     assert before_s < ended_s
     assert [] == [one for one in lines() if one["level"] == "error"]
@@ -196,15 +197,16 @@ async def test_a_database_that_fails_the_proof_is_an_expected_fault(
     assert (False, False, 0) == proof(database)
 
 
-async def test_an_interval_of_0_proves_nothing_and_shows_no_age(
+async def test_an_interval_of_0_proves_nothing_and_shows_neither_age_nor_interval(
     pool: Pool, database: Database
 ) -> None:
     await pay(pool)
     async with working(database, verify_interval_s=0) as registry:
         await until(lambda: shown(registry).value("fluxpay_checkpoint_lag_transfers") == 0)
         await asyncio.sleep(0.5)
-        family = shown(registry).families["fluxpay_verify_last_success_timestamp_seconds"]
-        assert [] == family.samples
+        families = shown(registry).families
+        assert [] == families["fluxpay_verify_last_success_timestamp_seconds"].samples
+        assert [] == families["fluxpay_verify_interval_seconds"].samples
     assert (False, False, 0) == proof(database)
 
 

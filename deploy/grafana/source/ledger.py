@@ -150,19 +150,21 @@ _BOOKS: Final = Row(
         ),
         Panel(
             title="Verified",
-            description="Since the books were last verified to the end. It is done every hour "
-            "unless you say otherwise.",
-            unit="s",
+            description="How many intervals ago the books were last verified to the end. One is an "
+            "hour, unless you say otherwise.",
+            unit="none",
             width=6,
             height=6,
             kind=Kind.STAT,
             queries=(
                 Query(
-                    "time() - "
+                    "(time() - "
                     + by("", of("fluxpay_verify_last_success_timestamp_seconds"), how="max")
+                    + ") / "
+                    + by("", of("fluxpay_verify_interval_seconds"), how="max")
                 ),
             ),
-            steps=(Step(0, Colour.GOOD), Step(7200, Colour.WARN), Step(10800, Colour.BAD)),
+            steps=(Step(0, Colour.GOOD), Step(2, Colour.WARN), Step(3, Colour.BAD)),
         ),
         Panel(
             title="Jobs done",
