@@ -6,22 +6,18 @@ import shlex
 import shutil
 import signal
 import subprocess
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from fluxpay.demo import TENANT
 from fluxpay.embedded.postgres import EmbeddedPostgres
 from tests.conftest import Database
-from tests.e2e.dev import command, environment, rows
+from tests.e2e.dev import Dev, await_ready, command, environment, rows
 from tests.embedded.processes import await_nobody_below, pids_below
 
-READY_TIMEOUT_S = 60
 KEYS = [
     "admin_token",
     "admin_url",
@@ -35,34 +31,7 @@ KEYS = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Dev:
-    """A running `fluxpay dev`, and what it said when it was ready."""
-
-    process: subprocess.Popen[bytes]
-    directory: Path
-    ready: dict[str, Any]
-    curl_line: str
-
-    def stopped_by(self, number: signal.Signals) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(timeout=60)
-
-
 Start = Callable[..., Dev]
-
-
-def await_ready(process: subprocess.Popen[bytes], directory: Path, output: Path) -> Dev:
-    deadline_s = time.monotonic() + READY_TIMEOUT_S
-    while process.poll() is None and time.monotonic() < deadline_s:
-        curl_lines = [line for line in output.read_text().splitlines() if line.startswith("curl ")]
-        if curl_lines:
-            ready = json.loads((directory / "dev.json").read_text())
-            return Dev(process, directory, ready, curl_lines[0])
-        time.sleep(0.05)
-    process.kill()
-    process.wait()
-    pytest.fail(f"not ready: {output.read_text()}")
 
 
 @pytest.fixture(scope="module")

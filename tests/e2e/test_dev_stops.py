@@ -11,10 +11,8 @@ import psycopg2
 import pytest
 
 from tests.conftest import Database
-from tests.e2e.dev import command, environment, rows
+from tests.e2e.dev import READY_TIMEOUT_S, command, environment, rows
 from tests.embedded.processes import await_nobody_below
-
-READY_TIMEOUT_S = 60
 
 
 def await_true(is_true: Callable[[], bool]) -> None:

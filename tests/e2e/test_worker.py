@@ -12,8 +12,8 @@ import psycopg2
 import pytest
 
 from tests.conftest import Database
+from tests.e2e.dev import await_ready, command, environment
 from tests.e2e.serving import enroll, serving
-from tests.e2e.test_dev import await_ready, command, environment
 from tests.observability.exposed import SERVICE, WORKER_ALONE, page
 from tests.worker import processes
 
