@@ -152,7 +152,7 @@ _BOOKS: Final = Row(
             title="Verified",
             description="How many intervals ago the books were last verified to the end. One is an "
             "hour, unless you say otherwise.",
-            unit="none",
+            unit="short",
             width=6,
             height=6,
             kind=Kind.STAT,
