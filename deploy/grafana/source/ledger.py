@@ -149,7 +149,7 @@ _BOOKS: Final = Row(
             steps=_NONE_IS_GOOD,
         ),
         Panel(
-            title="Verified",
+            title="Last proof, in intervals",
             description="How many intervals ago the books were last verified to the end. One is an "
             "hour, unless you say otherwise.",
             unit="short",
