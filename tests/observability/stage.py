@@ -32,7 +32,7 @@ from tests.worker.processes import working
 
 SHOPS_NAMESPACE: Final = "shops"
 # So that in a short time as much happens as in a day.
-HASTE: Final = {"FLUXPAY_VERIFY_INTERVAL_S": "5", "FLUXPAY_OPERATOR_RESYNC_S": "10"}
+HASTE: Final = {"FLUXPAY_VERIFY_INTERVAL_S": "60", "FLUXPAY_OPERATOR_RESYNC_S": "10"}
 PUBLISHED_S_MAX: Final = 30
 
 
