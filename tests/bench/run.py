@@ -63,6 +63,9 @@ async def bench(directory: Path, plan: Plan) -> Result:
     wish = Wish(frozenset(houses), plan.preload, plan.against)
     async with staged(directory, wish, tell=tell) as stage:
         seeds = await variants.seed(stage)
+        if "preloaded" in stage.houses:
+            tell(f"preloaded: paying for {variants.WARM_S:.0f} s, which are not measured")
+            await variants.warm(stage.houses["preloaded"])
         seen: dict[str, list[Seen]] = {one.name: [] for one in plan.chosen}
         for number in range(1, plan.rounds + 1):
             for one in plan.chosen:

@@ -20,6 +20,7 @@ from tests.e2e.serving import Service
 
 CONNECTIONS: Final = 64
 CLIENTS: Final = 32
+WARM_S: Final = 30.0
 _SEEDS: Final = 2_000
 _MB: Final = 1_000_000
 _BATCHES: Final = "fluxpay_commit_batch_size"
@@ -86,6 +87,16 @@ async def seed(stage: Stage) -> Seeds:
     return Seeds(
         replays, [(key, path) for (key, _), path in zip(replays, told["paths"], strict=True)]
     )
+
+
+async def warm(house: House) -> None:
+    """Pay until most pages of large indexes were written since the last checkpoint.
+
+    The first write of a page puts all of it into the log. In the minutes between two checkpoints
+    that is over within seconds, and would be all that the short turns of a bench see.
+    """
+    keys = [one.api_key for one in house.customers]
+    await _load(Job(_address(house), keys=keys, prefix="warm", seconds=WARM_S), status="201")
 
 
 async def measure(
