@@ -141,19 +141,17 @@ async def _serve(
         await _first_of(serving, working, greeting)
         if greeting.done() and greeting.exception() is None:
             await _first_of(serving, working)
-        outcomes = [working, greeting]
-        if told.is_set():
-            # There is nobody left to greet; a port that is closing may have refused it already.
-            greeting.cancel()
-            outcomes.remove(greeting)
-        elif working.done() and not serving.done():
+        was_told = told.is_set()
+        if working.done() and not serving.done() and not was_told:
             _say("The worker has died; stopping")
         # Without its worker or its demo tenant the service is of no use here.
         told.set()
         await serving
         stop.set()
         greeting.cancel()
-        for outcome in await asyncio.gather(*outcomes, return_exceptions=True):
+        worked, greeted = await asyncio.gather(working, greeting, return_exceptions=True)
+        # Whoever was told to stop has nobody to greet: a closing port may have refused it.
+        for outcome in (worked,) if was_told else (worked, greeted):
             if isinstance(outcome, Exception):
                 raise outcome
         return None
