@@ -32,6 +32,7 @@ from types import TracebackType
 from typing import Final, Self
 
 _PIECE_BYTES: Final = 65536
+_TURNS_TO_BE_SERVED: Final = 5
 
 
 class FaultProxy:
@@ -48,6 +49,7 @@ class FaultProxy:
         self._target = target
         self._record = record
         self._server: asyncio.Server | None = None
+        self._refuses = False
         self._links: set[_Link] = set()
         self._carrying = asyncio.Event()
         self._carrying.set()
@@ -98,6 +100,10 @@ class FaultProxy:
 
     async def refuse(self) -> None:
         """Stop listening, and reset what is open."""
+        self._refuses = True
+        for _ in range(_TURNS_TO_BE_SERVED):
+            # asyncio drops whom it has let in and not served yet when its server closes.
+            await asyncio.sleep(0)
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -116,11 +122,16 @@ class FaultProxy:
             await self._listen()
 
     async def _listen(self) -> None:
+        self._refuses = False
         # The port stays the same over its whole life, so that a client's URL stays valid.
         self._server = await asyncio.start_server(self._serve, self.host, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._refuses:
+            # Let in just before nobody listened any more.
+            writer.transport.abort()
+            return
         self.accepted += 1
         link = _Link(writer, self._carrying)
         self._links.add(link)

@@ -106,6 +106,20 @@ async def test_refusing_ends_with_healing_on_the_same_port() -> None:
         assert port == proxy.port
 
 
+@pytest.mark.parametrize("turns", range(5))
+async def test_whoever_is_just_let_in_is_refused_too(turns: int) -> None:
+    async with _echo(bytearray()) as target, FaultProxy(target) as proxy:
+        with socket.create_connection((proxy.host, proxy.port)) as caller:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await proxy.refuse()
+            caller.setblocking(False)
+            async with asyncio.timeout(5):
+                with suppress(ConnectionError):
+                    await asyncio.get_running_loop().sock_sendall(caller, b"hello")
+                    assert b"" == await asyncio.get_running_loop().sock_recv(caller, 5)
+
+
 async def test_a_cut_resets_what_is_open() -> None:
     async with _echo(bytearray()) as target, FaultProxy(target) as proxy:
         reader, writer = await asyncio.open_connection(proxy.host, proxy.port)
