@@ -35,9 +35,7 @@ def test_a_stop_while_it_still_starts_is_clean_too(tmp_path: Path, after_s: floa
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
-    deadline_s = time.monotonic() + 30
-    while not (tmp_path / "dev" / "lock").exists() and time.monotonic() < deadline_s:
-        time.sleep(0.01)
+    await_true((tmp_path / "dev" / "lock").exists)
     time.sleep(after_s)
     process.terminate()
     _, error = process.communicate(timeout=60)
