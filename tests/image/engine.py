@@ -1,7 +1,7 @@
 """A container engine for the tests: the one that answers here, or one of our own for this run.
 
-Knows: how dockerd is started beside whatever else the machine runs, in folders of its own, without
-touching its firewall; and how the client and Compose are called.
+Knows: how dockerd is started beside whatever else the machine runs, in folders and a mount
+namespace of its own, without touching its firewall; and how the client and Compose are called.
 Must not know: which images there are.
 
 Our own takes root, and Debian's packages docker.io and docker-compose; see `packages`.
@@ -125,7 +125,9 @@ def _answering() -> Engine | None:
 
 def _own(folder: Path, tell: Tell) -> Iterator[Engine]:
     socket = folder / "socket"
-    command = [packages.program("dockerd"), *OWN_FLAGS]
+    # What it mounts goes with it, even if it is killed, and does not hold its folders back.
+    command = [packages.program("unshare"), "--mount", "--propagation", "private"]
+    command += [packages.program("dockerd"), *OWN_FLAGS]
     command += ["--data-root", str(folder / "data"), "--exec-root", str(folder / "exec")]
     command += ["--pidfile", str(folder / "pid"), "--host", f"unix://{socket}"]
     # Debian's own client: it builds with the engine's own BuildKit, and needs no plugin for it.

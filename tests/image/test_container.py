@@ -19,7 +19,7 @@ from fluxpay.cli import _parser
 from tests.docs.pages import read
 from tests.docs.walkthrough import blocks, outputs, surprises
 from tests.image import product, stand_ins
-from tests.image.engine import Engine
+from tests.image.engine import FOLDER_PREFIX, Engine
 from tests.image.product import CANARY, facts
 from tests.image.stack import (
     FILE,
@@ -259,6 +259,13 @@ def test_prometheus_asks_api_and_worker_and_can_answer_every_panel(stack: Stack)
     groups = ask(f"{api}/rules", "none")["data"]["groups"]
     rules = [rule for group in groups for rule in group["rules"]]
     assert len(alerts()) == sum(rule["type"] == "alerting" for rule in rules)
+
+
+def test_nothing_of_the_engine_is_mounted_where_we_see_it(stack: Stack) -> None:
+    """A mount that outlives a killed engine cannot be removed, and fails the run after it."""
+    assert "running" == stack.facts("api")["State"]["Status"]
+    mounted = Path("/proc/self/mountinfo").read_text().splitlines()
+    assert [] == [line for line in mounted if FOLDER_PREFIX in line]
 
 
 def test_its_health_follows_its_database(stack: Stack) -> None:
