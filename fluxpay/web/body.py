@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import hdrs, web
+from aiohttp.http import HttpVersion11
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
@@ -84,7 +85,7 @@ async def defer_continue(request: web.Request) -> None:
         web.HTTPExpectationFailed: It expects something that nobody here knows.
     """
     # Bound: aiohttp calls this with an Expect header only.
-    if request.version >= (1, 1) and request.headers[hdrs.EXPECT].lower() != "100-continue":
+    if request.version >= HttpVersion11 and request.headers[hdrs.EXPECT].lower() != "100-continue":
         raise web.HTTPExpectationFailed
 
 
@@ -131,7 +132,8 @@ def _too_large(at_most_bytes: int) -> Refused:
 
 async def _receive(request: web.Request, at_most_bytes: int) -> bytes:
     """Read up to the end, or until it is known to be too much."""
-    if hdrs.EXPECT in request.headers:
+    # A client of HTTP/1.0 knows no interim answers, whatever it says that it expects.
+    if hdrs.EXPECT in request.headers and request.version >= HttpVersion11:
         await request.writer.write(_CONTINUE)
         # What was written is no part of the answer; without this the answer counts as begun.
         request.writer.output_size = 0

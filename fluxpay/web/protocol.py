@@ -103,8 +103,9 @@ class Wire(RequestHandler):
         if self._request_count != before:
             self._stop_head_timer()
             self._end_broken_body()
-        elif self._head_timer is None and self._waiter is not None:
-            # Nobody is served on this connection, and these bytes made no request yet.
+        elif self._head_timer is None and (self._waiter is not None or not self._request_count):
+            # Nobody is served on this connection, and these bytes made no request yet. A first
+            # head may come before the connection's task has begun to wait for one.
             self._head_timer = self._loop.call_later(self._terms.patience_s, self._head_is_overdue)
 
     def pause_writing(self) -> None:

@@ -3,10 +3,12 @@
 import asyncio
 import json
 import logging
+import socket
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, closing
+from contextlib import AsyncExitStack, ExitStack, closing
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 import psycopg2
 import pytest
@@ -82,6 +84,23 @@ async def test_a_head_that_never_ends_is_given_up(service: Service) -> None:
         assert await connection.is_closed()
         trickling.cancel()
         await asyncio.gather(trickling, return_exceptions=True)
+
+
+async def test_a_head_that_begins_with_its_connection_is_given_up_too(service: Service) -> None:
+    place = urlsplit(service.api_url)
+    with ExitStack() as stack:
+        connections = []
+        for _ in range(20):
+            # Sent while the loop rests, so that it finds connection and bytes in one turn.
+            connection = socket.create_connection((place.hostname, place.port))
+            stack.callback(connection.close)
+            connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: test\r\n")
+            connection.setblocking(False)
+            connections.append(connection)
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(10):
+            ends = [await loop.sock_recv(connection, 1) for connection in connections]
+    assert [b""] * 20 == ends
 
 
 async def test_a_second_head_that_never_ends_is_given_up_too(service: Service) -> None:

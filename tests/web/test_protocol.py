@@ -205,6 +205,24 @@ async def test_a_body_is_asked_for_only_once_its_sender_is_known(service: Servic
         assert ON_EVERY_ANSWER == {name: answer.headers[name] for name in ON_EVERY_ANSWER}
 
 
+async def test_a_client_of_http_1_0_gets_no_interim_answer(service: Service) -> None:
+    body = json.dumps(PAYMENT).encode()
+    headers = {
+        "Authorization": f"Bearer {service.api_key}",
+        "Idempotency-Key": "k",
+        "Content-Type": "application/json",
+        "Content-Length": str(len(body)),
+        "Expect": "100-continue",
+    }
+    sent = request_bytes(headers=headers, length=False).replace(b"HTTP/1.1", b"HTTP/1.0")
+    async with RawConnection.to(service.api_url) as connection:
+        await connection.send(sent)
+        await asyncio.sleep(0.1)
+        await connection.send(body)
+        assert 201 == (await connection.answer()).status
+        assert [201] == [answer.status for answer in connection.received]
+
+
 async def test_an_answer_that_has_begun_is_cut_and_not_followed_by_another(
     launch: Launch, lines: Lines
 ) -> None:
