@@ -235,7 +235,7 @@ def _migrate(options: argparse.Namespace) -> int:
     from fluxpay import settings
 
     if options.check:
-        return _migrate_check()
+        return _migrate_check(options)
     url = settings.owner_database_url(os.environ)
 
     from fluxpay.stores.migrations import migrate
@@ -245,14 +245,12 @@ def _migrate(options: argparse.Namespace) -> int:
     return 0
 
 
-def _migrate_check() -> int:
-    from fluxpay import settings
+def _migrate_check(options: argparse.Namespace) -> int:
     from fluxpay.faults import MIGRATE, NOT_YET
     from fluxpay.stores.migrations import pending
 
     # A pod that only waits for the schema need not hold the owner's password.
-    database_url, owner_url, _ = settings.database_urls(os.environ)
-    behind = pending(owner_url or database_url or settings.owner_database_url(os.environ))
+    behind = pending(_reading_url(options))
     if not behind:
         print("up to date")
         return 0
@@ -266,7 +264,7 @@ def _verify(options: argparse.Namespace) -> int:
     try:
         expected = verify.read_heads(options.expect_head) if options.expect_head else {}
         verified = verify.verify(
-            _reading_url(),
+            _reading_url(options),
             tenant_id=options.tenant,
             expected=expected,
             progress=verify.Progress(sys.stderr),
@@ -289,22 +287,28 @@ def _export(options: argparse.Namespace) -> int:
     )
     try:
         if options.output is None:
-            export.export(_reading_url(), order, sys.stdout)
+            export.export(_reading_url(options), order, sys.stdout)
         else:
             with export.opened(options.output) as file:
-                export.export(_reading_url(), order, file)
+                export.export(_reading_url(options), order, file)
         return 0
     except (export.UnknownTenant, export.Contradiction) as error:
         print(f"fluxpay: {error}", file=sys.stderr)
         return 2 if isinstance(error, export.Contradiction) else 1
 
 
-def _reading_url() -> str:
+def _reading_url(options: argparse.Namespace) -> str:
     from fluxpay import settings
 
     # Whoever may migrate may read; but no command that reads needs the owner's password.
     database_url, owner_url, _ = settings.database_urls(os.environ)
-    return owner_url or database_url or settings.database_url(os.environ)
+    if owner_url is not None or database_url is not None:
+        # What is wrong with a URL is told of the variable that it came from.
+        which = "DATABASE_URL" if owner_url is None else "OWNER_DATABASE_URL"
+        options.database_variable = f"FLUXPAY_{which}"
+    is_owners = options.command is _migrate
+    required = settings.owner_database_url if is_owners else settings.database_url
+    return owner_url or database_url or required(os.environ)
 
 
 def _openapi(_: argparse.Namespace) -> int:

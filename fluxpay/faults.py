@@ -18,8 +18,10 @@ from fluxpay.demo import DemoFailed
 from fluxpay.embedded.lock import DirectoryInUse
 from fluxpay.embedded.process import EmbeddedFailed
 from fluxpay.settings import BadSetting
+from fluxpay.stores.dialling import UnreadableDsn
 from fluxpay.stores.migrations import MigrationFailed
 from fluxpay.stores.problems import SchemaBehind, StoreError
+from fluxpay.stores.redis_client import UnreadableRedisUrl
 
 FAILED: Final = 1
 USAGE: Final = 2
@@ -44,10 +46,14 @@ def explain(error: Exception, *, database_variable: str) -> Fault | None:
     match error:
         case BadSetting():
             return Fault(_one_line(error), USAGE)
+        case UnreadableDsn():
+            return _unreadable_url(database_variable)
+        case UnreadableRedisUrl():
+            return Fault("FLUXPAY_REDIS_URL cannot be read; check its parameters", USAGE)
         case SchemaBehind():
             return Fault(f"the database schema is behind: {_one_line(error)}; {MIGRATE}", NOT_YET)
         case StoreError() | psycopg2.Error():
-            return Fault(_database_line(error, database_variable), FAILED)
+            return _database_fault(error, database_variable)
         case DirectoryInUse():
             line = f"{_one_line(error)}; stop that one, or choose another folder with --dir"
             return Fault(line, FAILED)
@@ -59,11 +65,16 @@ def explain(error: Exception, *, database_variable: str) -> Fault | None:
             return None
 
 
-def _database_line(error: Exception, variable: str) -> str:
+def _database_fault(error: Exception, variable: str) -> Fault:
     if isinstance(error, psycopg2.ProgrammingError) and error.pgcode is None:
-        # libpq quotes the part of the URL that it could not read, which may be the password.
-        return f"{variable} cannot be read as a database URL; check its parameters"
-    return f"the database failed us: {_one_line(error)}; check {variable} and the server"
+        return _unreadable_url(variable)
+    line = f"the database failed us: {_one_line(error)}; check {variable} and the server"
+    return Fault(line, FAILED)
+
+
+def _unreadable_url(variable: str) -> Fault:
+    # libpq quotes the part of the URL that it could not read, which may be the password.
+    return Fault(f"{variable} cannot be read as a database URL; check its parameters", USAGE)
 
 
 def _system_fault(error: OSError) -> Fault:

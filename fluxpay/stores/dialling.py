@@ -37,6 +37,10 @@ _DEFAULTS: Final[Mapping[str, str]] = {
 }
 
 
+class UnreadableDsn(ValueError):
+    """The DSN is none; the message does not repeat it, for it holds a password."""
+
+
 @dataclass(frozen=True, slots=True)
 class SessionLimits:
     """How long the server lets a session take; 0 is no limit.
@@ -91,7 +95,7 @@ async def dial(dsn: str, *, limits: SessionLimits, connect_timeout_s: float) -> 
         connect_timeout_s: for each address, and for each name look-up.
 
     Raises:
-        ValueError: the DSN cannot be read; the message does not repeat it, for it holds a password.
+        UnreadableDsn: the DSN cannot be read.
         StoreUnavailable: no host would do; the message has one reason per address tried.
     """
     parameters = _parameters(dsn)
@@ -116,7 +120,9 @@ def _parameters(dsn: str) -> dict[str, str]:
     try:
         parsed = extensions.parse_dsn(dsn)
     except psycopg2.Error:
-        raise ValueError("the database URL cannot be read as a libpq connection string") from None
+        raise UnreadableDsn(
+            "the database URL cannot be read as a libpq connection string"
+        ) from None
     given = {name: str(value) for name, value in parsed.items()}
     return {**_DEFAULTS, **given}
 
@@ -134,7 +140,9 @@ def _hosts(parameters: Mapping[str, str]) -> list[_Host]:
     columns = []
     for column in (names, addresses, ports):
         if len(column) not in {1, count}:
-            raise ValueError("the database URL has lists of hosts and ports of different lengths")
+            raise UnreadableDsn(
+                "the database URL has lists of hosts and ports of different lengths"
+            )
         columns.append(column if len(column) == count else column * count)
     return [_Host(*entry) for entry in zip(*columns, strict=True)]
 

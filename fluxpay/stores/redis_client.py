@@ -29,6 +29,10 @@ _CONNECTIONS_MAX: Final = 64
 Redis = RedisServer | RedisCluster
 
 
+class UnreadableRedisUrl(ValueError):
+    """The URL is none; the message does not repeat it, for it may hold a password."""
+
+
 @dataclass(frozen=True, slots=True)
 class RedisClient:
     """A client, and how long whoever uses it waits for a round trip.
@@ -53,12 +57,23 @@ def connect(url: str, *, timeout_ms: int) -> RedisClient:
     Raises:
         ValueError: The URL cannot be read.
     """
-    settings = _settings(timeout_ms)
-    if url.partition("://")[0] == _CLUSTER:
-        return _cluster(url, settings, timeout_s=timeout_ms / 1000)
+    settings, timeout_s = _settings(timeout_ms), timeout_ms / 1000
+    try:
+        is_cluster = url.partition("://")[0] == _CLUSTER
+        make = _cluster if is_cluster else _server
+        return make(url, settings, timeout_s=timeout_s)
+    except (TypeError, ValueError):
+        # What stands behind the ? reaches redis-py as arguments, and it knows no such one.
+        raise UnreadableRedisUrl("the Redis URL has parameters that cannot be read") from None
+
+
+def _server(url: str, settings: dict[str, Any], *, timeout_s: float) -> RedisClient:
     options = parse_url(url)
     pool = ConnectionPool(**{**options, **settings})
-    return RedisClient(RedisServer.from_pool(pool), timeout_ms / 1000, redis_of({**options}))
+    # Made and thrown away: otherwise a wrong parameter is found with the first command, and then
+    # looks as if Redis were gone.
+    _ = pool.connection_class(**pool.connection_kwargs)
+    return RedisClient(RedisServer.from_pool(pool), timeout_s, redis_of({**options}))
 
 
 def _settings(timeout_ms: int) -> dict[str, Any]:

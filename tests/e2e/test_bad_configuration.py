@@ -136,11 +136,41 @@ def test_migrate_names_its_own_variable_for_an_unreachable_database() -> None:
     assert (1, True) == (code, "check FLUXPAY_OWNER_DATABASE_URL" in line), line
 
 
-def test_a_parameter_that_libpq_does_not_know_is_told_without_the_url() -> None:
+@pytest.mark.parametrize(
+    ("command", "variable"),
+    [
+        ("serve", "FLUXPAY_DATABASE_URL"),
+        ("worker", "FLUXPAY_DATABASE_URL"),
+        ("verify", "FLUXPAY_DATABASE_URL"),
+        ("verify", "FLUXPAY_OWNER_DATABASE_URL"),
+        ("migrate", "FLUXPAY_OWNER_DATABASE_URL"),
+        ("migrate --check", "FLUXPAY_DATABASE_URL"),
+    ],
+)
+def test_a_parameter_that_libpq_does_not_know_is_told_without_the_url(
+    command: str, variable: str
+) -> None:
     url = f"{UNREACHABLE}?passwd={SECRET}"
-    code, line = fluxpay("migrate", FLUXPAY_OWNER_DATABASE_URL=url)
-    expected = "fluxpay: FLUXPAY_OWNER_DATABASE_URL cannot be read as a database URL; check its"
-    assert (1, True) == (code, line.startswith(expected)), line
+    code, line = fluxpay(*command.split(), **{**ENOUGH, variable: url})
+    expected = f"fluxpay: {variable} cannot be read as a database URL; check its"
+    assert (2, True) == (code, line.startswith(expected)), line
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"redis://127.0.0.1:1?passwd={SECRET}",
+        f"redis://127.0.0.1:1?db={SECRET}",
+        f"redis+cluster://127.0.0.1:1?passwd={SECRET}",
+        f"unix:///run/valkey.sock?socket_timeout={SECRET}",
+    ],
+)
+def test_a_parameter_that_is_none_of_redis_is_told_without_the_url(
+    url: str, working: dict[str, str]
+) -> None:
+    code, line = fluxpay("serve", **{**working, "FLUXPAY_REDIS_URL": url})
+    expected = "fluxpay: FLUXPAY_REDIS_URL cannot be read; check its parameters"
+    assert (2, expected) == (code, line)
 
 
 @pytest.mark.parametrize("command", ["serve", "migrate"])
