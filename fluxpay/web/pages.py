@@ -45,19 +45,25 @@ async def show(request: web.Request) -> web.Response:
     page = _PAGES.get(request.match_info["code"])
     if page is None:
         return respond(Refused(Code.NOT_FOUND, "There is no such problem."), request)
-    return _response(page)
+    return respond_with(page)
 
 
 async def index(_request: web.Request) -> web.Response:
     """`GET /problems`."""
-    return _response(_INDEX)
+    return respond_with(_INDEX)
 
 
-def _response(page: bytes) -> web.Response:
+def respond_with(page: bytes) -> web.Response:
+    """Answer with a page, under the policy that allows it nothing but its style."""
     return web.Response(body=page, content_type="text/html", charset="utf-8", headers=_HEADERS)
 
 
-def _page(title: str, main: str) -> bytes:
+def write(title: str, main: str) -> bytes:
+    """Write a whole page.
+
+    Args:
+        main: HTML that follows the title.
+    """
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -83,13 +89,13 @@ def _problem_page(code: Code) -> bytes:
 <h2>What it means</h2>
 <p>{escape(problem.title)}. The <code>detail</code> of the answer tells this occurrence. {kept}</p>
 <h2>What to do</h2>
-<p>{_with_code(problem.remedy)}</p>
+<p>{with_code(problem.remedy)}</p>
 <p><a href="/problems">All problems</a></p>"""
-    return _page(problem.title, main)
+    return write(problem.title, main)
 
 
-def _with_code(text: str) -> str:
-    """The remedy as HTML: what stands between backticks is code."""
+def with_code(text: str) -> str:
+    """Give text as HTML: what stands between backticks is code."""
     parts = escape(text).split("`")
     return "".join(
         f"<code>{part}</code>" if position % 2 else part for position, part in enumerate(parts)
@@ -102,7 +108,7 @@ def _index_page() -> bytes:
         f"<dd>{escape(PROBLEMS[code].title)} ({PROBLEMS[code].status})</dd>"
         for code in PROBLEMS
     )
-    return _page("Problems", f"<dl>\n{items}\n</dl>")
+    return write("Problems", f"<dl>\n{items}\n</dl>")
 
 
 _PAGES: Final[Mapping[str, bytes]] = MappingProxyType(

@@ -18,6 +18,7 @@ from fluxpay.web import (
     pages,
     payment_changes,
     payments,
+    reference_page,
     transfers,
 )
 from fluxpay.web.admin_answers import KeyAnswer, KeyList, TenantAnswer, TenantList
@@ -246,6 +247,13 @@ OPEN_ROUTES: Final[tuple[Route, ...]] = (
         handler=api_description.handler(lambda: API_ROUTES),
         summary="This document",
         answer=dict[str, Any],
+    ),
+    Route(
+        method="GET",
+        path="/docs",
+        handler=reference_page.handler(lambda: API_ROUTES),
+        summary="This document, as a page",
+        answer=str,
     ),
     Route(
         method="GET",
