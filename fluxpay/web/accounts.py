@@ -19,6 +19,7 @@ from fluxpay.core.problems import Code, Refused
 from fluxpay.core.transfers import account_document
 from fluxpay.web import cursors, validation
 from fluxpay.web.answers import answer, ask
+from fluxpay.web.bodies import in_utc
 from fluxpay.web.context import PRINCIPAL, WORLD
 from fluxpay.web.driver import drive
 from fluxpay.web.ledger_bodies import AccountQuery, InstantQuery, StatementQuery
@@ -72,7 +73,7 @@ async def balance(request: web.Request) -> web.Response:
         return respond(query, request)
     account_id, now, found = request.match_info["account_id"], datetime.now(UTC), None
     if is_id(IdKind.ACCOUNT, account_id):
-        step = books.read_balance(_tenant_id(request), account_id, at=query.at)
+        step = books.read_balance(_tenant_id(request), account_id, at=in_utc(query.at))
         found = await drive(step, request.app[WORLD])
     if found is None:
         return respond(_no_such_account(), request)
@@ -118,7 +119,7 @@ async def trial_balance(request: web.Request) -> web.Response:
     if isinstance(query, Refused):
         return respond(query, request)
     now = datetime.now(UTC)
-    found = await ask(request, ReadTrialBalance(_tenant_id(request), query.at))
+    found = await ask(request, ReadTrialBalance(_tenant_id(request), in_utc(query.at)))
     return answer(
         {
             "object": "trial_balance",
@@ -129,7 +130,7 @@ async def trial_balance(request: web.Request) -> web.Response:
 
 
 def _asked_instant(query: InstantQuery, now: datetime) -> str:
-    return instant(now if query.at is None else query.at.astimezone(UTC))
+    return instant(in_utc(query.at) or now)
 
 
 def _place(cursor: str) -> Place | None:

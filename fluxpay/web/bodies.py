@@ -7,7 +7,7 @@ read it. Must not know HTTP, nor how an answer is put together.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Final, Literal
 
@@ -40,6 +40,11 @@ def representable(instant: str) -> str | None:
     if not _YEAR_MIN <= moment.year <= _YEAR_MAX:
         return f"Must lie in the years {_YEAR_MIN} to {_YEAR_MAX}."
     return None
+
+
+def in_utc(moment: datetime | None) -> datetime | None:
+    """Give an instant as a clock in UTC shows it: Postgres reads no zone 16 hours away or more."""
+    return None if moment is None else moment.astimezone(UTC)
 
 
 def printable(text: str) -> str | None:

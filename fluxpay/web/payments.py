@@ -20,7 +20,7 @@ from fluxpay.core.payments import CaptureMode, PaymentFilter, PaymentRequest, do
 from fluxpay.core.problems import Code, Refused
 from fluxpay.web import cursors, validation
 from fluxpay.web.answers import answer, ask
-from fluxpay.web.bodies import PaymentBody, PaymentQuery
+from fluxpay.web.bodies import PaymentBody, PaymentQuery, in_utc
 from fluxpay.web.context import CLAIM, DOCUMENT, PRINCIPAL, RULES, WORLD
 from fluxpay.web.driver import drive
 from fluxpay.web.idempotency import reply_response
@@ -111,8 +111,8 @@ def _filter(query: PaymentQuery) -> PaymentFilter:
         status=query.status,
         currency=None if query.currency is None else query.currency.value,
         reference=query.reference,
-        created_gte=query.created_gte,
-        created_lt=query.created_lt,
+        created_gte=in_utc(query.created_gte),
+        created_lt=in_utc(query.created_lt),
     )
 
 

@@ -150,6 +150,19 @@ async def test_a_zone_in_a_filter_is_understood(service: Service) -> None:
     assert (1, 0) == (len(exact.document["data"]), len(before.document["data"]))
 
 
+@pytest.mark.parametrize("zone", ["%2B23:59", "-23:59", "%2B16:00"])
+async def test_every_zone_of_rfc_3339_is_understood(service: Service, zone: str) -> None:
+    await service.pay()
+    at = f"2026-01-01T00:00:00{zone}"
+    since = await service.call("GET", f"/v1/payments?created_gte={at}&created_lt=2999{at[4:]}")
+    assert 1 == len(since.document["data"])
+    account = (await service.call("GET", "/v1/accounts")).document["data"][0]["id"]
+    for path in (f"/v1/accounts/{account}/balance", "/v1/trial-balance"):
+        asked = await service.call("GET", f"{path}?at={at}")
+        expected = datetime.fromisoformat(at.replace("%2B", "+"))
+        assert expected == datetime.fromisoformat(asked.document["at"])
+
+
 async def test_a_wrong_parameter_is_refused_by_name(service: Service) -> None:
     cases = {
         "limit=0": "#/limit",
