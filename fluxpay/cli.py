@@ -125,7 +125,8 @@ def _instant(text: str) -> "datetime":
 
     try:
         return read_instant(text)
-    except ValueError:
+    except (ValueError, OverflowError):
+        # The first and the last day of the calendar have instants that UTC has no date for.
         message = f"{text!r} is no instant; write 2026-01-31 or 2026-01-31T12:00:00Z"
         raise argparse.ArgumentTypeError(message) from None
 

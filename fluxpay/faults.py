@@ -95,6 +95,9 @@ def _system_fault(error: OSError) -> Fault:
         "FLUXPAY_WORKER_PORT or FLUXPAY_OPERATOR_PORT (in dev: --port, --admin-port)",
         errno.EADDRNOTAVAIL: "set FLUXPAY_HOST to an address of this machine",
         errno.ENOSPC: "make room on the disk",
+        # A folder was to be made here.
+        errno.EEXIST: "it is no folder; choose another one",
+        errno.ENOTDIR: "choose another folder",
     }.get(error.errno or 0, "check that it exists and that this user may use it")
     return Fault(f"{_one_line(error)}; {advice}", FAILED)
 

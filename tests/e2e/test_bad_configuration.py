@@ -260,6 +260,7 @@ def test_a_folder_that_cannot_be_made_is_named(below: str, tmp_path: Path) -> No
     (tmp_path / "file").write_text("")
     code, line = fluxpay("dev", "--dir", str(tmp_path / below))
     assert (1, True) == (code, str(tmp_path / "file") in line), line
+    assert "check that it exists" not in line
 
 
 def test_help_names_every_command_and_is_no_error() -> None:

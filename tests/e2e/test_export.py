@@ -156,6 +156,14 @@ def test_another_tenants_rows_stay_out(books: tuple[Database, Ledger]) -> None:
                 "2026-01-31T12:00:00Z; run: fluxpay export --help"
             ),
         ),
+        (
+            ("entries", "--tenant", "ten_x", "--to", "9999-12-31T23:59:59-01:00"),
+            2,
+            (
+                "argument --to: '9999-12-31T23:59:59-01:00' is no instant; write 2026-01-31 or "
+                "2026-01-31T12:00:00Z; run: fluxpay export --help"
+            ),
+        ),
     ],
 )
 def test_what_cannot_be_exported_is_told_in_one_line(
