@@ -82,8 +82,7 @@ class Health:
 
     async def _ask(self) -> None:
         try:
-            async with asyncio.timeout(_CHECK_TIMEOUT_S):
-                found = await self._world.check()
+            found = await self._world.check(timeout_s=_CHECK_TIMEOUT_S)
             self._found = {name: found.get(name, False) for name in CHECKS}
         except Exception as error:  # noqa: BLE001 - what cannot be asked does not serve
             _LOG.warning("dependencies_unanswered", error=errors.told(error))

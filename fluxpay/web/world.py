@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from fluxpay.core import effects
+from fluxpay.observability import errors, logs
 from fluxpay.stores.batch_writer import BatchWriter
 from fluxpay.stores.books import Books
 from fluxpay.stores.commits import UNWATCHED, CommitWatch
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
+_LOG: Final = logs.logger("fluxpay.web")
 # As many connections as a service that sends each command by itself would pool.
 _ALONE_IN_FLIGHT_MAX: Final = 16
 
@@ -183,9 +185,16 @@ class World:
             self._origins = origins(postgres=self._postgres, redis=self.redis.peer)
         return self._origins[kind]
 
-    async def check(self) -> dict[str, bool]:
-        """Ask every dependency whether it serves, by the names that readiness reports."""
-        (database, schema), redis = await asyncio.gather(self._check_database(), self._ping())
+    async def check(self, *, timeout_s: float) -> dict[str, bool]:
+        """Ask every dependency whether it serves, by the names that readiness reports.
+
+        Args:
+            timeout_s: How long the database has; Redis has the time of any round trip. So one that
+                does not answer leaves no doubt about the other.
+        """
+        (database, schema), redis = await asyncio.gather(
+            self._check_database(timeout_s), self._ping()
+        )
         return {"database": database, "redis": redis, "schema": schema}
 
     async def close(self) -> None:
@@ -221,17 +230,20 @@ class World:
 
         return written
 
-    async def _check_database(self) -> tuple[bool, bool]:
+    async def _check_database(self, timeout_s: float) -> tuple[bool, bool]:
+        serves = has_schema = False
         try:
-            async with self._readers.connection() as connection:
-                await connection.execute("SELECT 1")
+            async with asyncio.timeout(timeout_s):
+                async with self._readers.connection() as connection:
+                    await connection.execute("SELECT 1")
+                serves = True
+                await require_schema(self._readers)
+                has_schema = True
         except StoreError:
-            return False, False
-        try:
-            await require_schema(self._readers)
-        except StoreError:
-            return True, False
-        return True, True
+            pass  # It answered, if only that it does not serve.
+        except TimeoutError as error:
+            _LOG.warning("dependencies_unanswered", error=errors.told(error))
+        return serves, has_schema
 
     async def _ping(self) -> bool:
         return await self.redis.ping()

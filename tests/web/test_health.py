@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from fluxpay.core.problems import Code
+from fluxpay.embedded.postgres import SOCKET, EmbeddedPostgres
 from fluxpay.web.context import Drain
 from fluxpay.web.health import Health
+from tests.conftest import Database, Lines
+from tests.faults.proxy import FaultProxy
 from tests.web.conftest import Launch
 from tests.web.service import Service
 from tests.web.test_chain import assert_problem
@@ -46,6 +49,22 @@ async def test_without_redis_the_process_is_not_ready_unless_told_that_it_does_n
     assert 201 == (await service.pay()).status
 
 
+async def test_a_database_that_does_not_answer_leaves_no_doubt_about_redis(
+    database: Database, postgres: EmbeddedPostgres, launch: Launch, lines: Lines
+) -> None:
+    async with FaultProxy(postgres.sockets / SOCKET) as proxy:
+        url = f"postgresql://fluxpay_app@{proxy.host}:{proxy.port}/{database.name}"
+        service = await launch(database_url=url)
+        proxy.blackhole()
+        answer = await service.call("GET", "/health/ready")
+        checks = {"database": "unavailable", "redis": "ok", "schema": "unavailable"}
+        expected = (503, {"status": "unavailable", "checks": checks})
+        assert expected == (answer.status, answer.document)
+        assert 200 == (await service.call("GET", "/health/ready?require=redis")).status
+        await proxy.heal()
+    assert "dependencies_unanswered" in {line["event"] for line in lines()}
+
+
 @pytest.mark.parametrize("query", ["require=", "require=disk", "require=database,%00"])
 async def test_an_unknown_check_is_refused(service: Service, query: str) -> None:
     answer = await service.call("GET", f"/health/ready?{query}")
@@ -60,7 +79,8 @@ class CountingWorld:
         self.answer = answer
         self.asked = 0
 
-    async def check(self) -> dict[str, bool]:
+    async def check(self, *, timeout_s: float) -> dict[str, bool]:
+        assert timeout_s > 0
         self.asked += 1
         await asyncio.sleep(0.01)
         if isinstance(self.answer, Exception):
