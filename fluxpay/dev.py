@@ -270,6 +270,9 @@ def _variables(
         "FLUXPAY_HOST": options.host or variables.get("FLUXPAY_HOST") or "127.0.0.1",
         "FLUXPAY_LOG_FORMAT": variables.get("FLUXPAY_LOG_FORMAT")
         or ("console" if sys.stderr.isatty() else "json"),
+        # Whoever runs it is the one to tell.
+        "FLUXPAY_SECURITY_CONTACT": variables.get("FLUXPAY_SECURITY_CONTACT")
+        or "mailto:security@localhost",
         # A person reads the terminal, and is told what happens in other words.
         "FLUXPAY_LOG_LEVEL": variables.get("FLUXPAY_LOG_LEVEL") or "WARNING",
     }

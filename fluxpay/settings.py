@@ -50,6 +50,7 @@ PLAIN: Final = (
     "TLS_KEY_FILE",
     "ALLOW_HTTP",
     "TRUSTED_PROXIES",
+    "SECURITY_CONTACT",
     "IDEMPOTENCY_TTL_S",
     "LOG_FORMAT",
     "LOG_LEVEL",
@@ -103,6 +104,7 @@ class Settings:
     tls_key_file: Path | None = None
     allow_http: bool = False
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    security_contact: str | None = None
     idempotency_ttl_s: int = 86_400
     log_format: str = "json"
     log_level: str = "INFO"
@@ -147,6 +149,7 @@ class Settings:
             tls_key_file=key_file,
             allow_http=variables.switch("ALLOW_HTTP"),
             trusted_proxies=variables.networks("TRUSTED_PROXIES"),
+            security_contact=variables.contact("SECURITY_CONTACT"),
             idempotency_ttl_s=variables.number("IDEMPOTENCY_TTL_S", 86_400, at_most=2_592_000),
             log_format=variables.log_format(),
             log_level=variables.log_level(),

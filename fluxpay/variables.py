@@ -35,6 +35,7 @@ REDIS_SCHEMES: Final = ("redis", "rediss", "unix", "redis+cluster")
 FILE_BYTES_MAX: Final = 1_048_576
 PORT_MAX: Final = 65_535
 VISIBLE: Final = re.compile(r"[!-~]+")
+CONTACT: Final = re.compile(r"(mailto:|https://|tel:)[!-~]{1,200}")
 LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -142,6 +143,15 @@ class Variables:
         if len(parts) > at_most:
             raise BadSetting(PREFIX + name, f"holds {len(parts)} names; write {at_most}")
         return tuple(dict.fromkeys(parts))
+
+    def contact(self, name: str) -> str | None:
+        """Read where people can be reached, as a URI."""
+        text = self.value(name)
+        if text is not None and CONTACT.fullmatch(text) is None:
+            raise BadSetting(
+                PREFIX + name, f"is {text[:40]!r}; write a URI: mailto:, https:// or tel:"
+            )
+        return text
 
     def http_url(self, name: str) -> str:
         """Read the address of a service, which must be there; a path may follow the host."""

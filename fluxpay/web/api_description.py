@@ -26,6 +26,7 @@ from fluxpay.web.problem_description import (
     problem_example,
 )
 from fluxpay.web.problems import CONTENT_TYPE
+from fluxpay.web.route import PLAIN_TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -56,6 +57,7 @@ _HEADERS: Final[Mapping[str, str]] = MappingProxyType(
         "Accept": "The type that is read here.",
     }
 )
+_MEDIA: Final[Mapping[object, str]] = MappingProxyType({str: "text/html", PLAIN_TEXT: "text/plain"})
 _HEADERS_BY_STATUS: Final[Mapping[int, tuple[str, ...]]] = MappingProxyType(
     {
         401: ("WWW-Authenticate",),
@@ -223,7 +225,7 @@ def _success(route: Route) -> Json:
         names.append("Link")
     response: Json = {"description": HTTPStatus(route.success).phrase, "headers": _headers(names)}
     if route.answer is not None:
-        media = "text/html" if route.answer is str else "application/json"
+        media = _MEDIA.get(route.answer, "application/json")
         response["content"] = {media: {"schema": _schema(route.answer)}}
     return response
 

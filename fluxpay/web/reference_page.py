@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 _PROBLEM: Final = "application/problem+json"
+_IN_WORDS: Final = {"text/html": "a page", "text/plain": "text"}
 _LINKS: Final = (
     '<p>For programs: <a href="/openapi.json"><code>/openapi.json</code></a>. What can go wrong: '
     '<a href="/problems">all problems</a>.</p>'
@@ -102,7 +103,7 @@ def _operation(method: str, path: str, operation: Json) -> str:
 
 def _content(holder: Json) -> str:
     ((media, content),) = holder["content"].items()
-    return "a page" if media == "text/html" else _kind(content["schema"])
+    return _IN_WORDS.get(media) or _kind(content["schema"])
 
 
 def _object(name: str, schema: Json) -> str:

@@ -6,6 +6,7 @@ promised and what is done have one source. Must not know any route in particular
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Annotated, Any, Final
 
 import msgspec
 from aiohttp import web
@@ -13,6 +14,9 @@ from aiohttp.typedefs import Handler
 
 from fluxpay.core.keys import Scope
 from fluxpay.core.problems import Code
+
+PLAIN_TEXT: Final = Annotated[str, msgspec.Meta(description="Text for people and programs.")]
+"""What a route answers with that is neither JSON nor, as `str` stands for, a page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,7 @@ class Route:
     body_is_optional: bool = False
     body_max_bytes: int = 0
     query: type | None = None
-    answer: type | None = None
+    answer: Any = None
     success: int = 200
     problems: tuple[Code, ...] = ()
 

@@ -19,6 +19,7 @@ from fluxpay.web import (
     payment_changes,
     payments,
     reference_page,
+    security_txt,
     transfers,
 )
 from fluxpay.web.admin_answers import KeyAnswer, KeyList, TenantAnswer, TenantList
@@ -44,7 +45,7 @@ from fluxpay.web.ledger_bodies import (
     StatementQuery,
     TrialBalanceAnswer,
 )
-from fluxpay.web.route import Route
+from fluxpay.web.route import PLAIN_TEXT, Route
 from fluxpay.web.transfer_bodies import (
     AccountAnswer,
     AccountBody,
@@ -254,6 +255,14 @@ OPEN_ROUTES: Final[tuple[Route, ...]] = (
         handler=reference_page.handler(lambda: API_ROUTES),
         summary="This document, as a page",
         answer=str,
+    ),
+    Route(
+        method="GET",
+        path="/.well-known/security.txt",
+        handler=security_txt.show,
+        summary="Where to report a weakness of this service",
+        answer=PLAIN_TEXT,
+        problems=(Code.NOT_FOUND,),
     ),
     Route(
         method="GET",

@@ -139,6 +139,12 @@ def test_dev_json_holds_what_the_interface_says_and_works(dev: Dev) -> None:
     assert ("test", "active") == (tenant["environment"], tenant["state"])
 
 
+def test_the_open_pages_are_there(dev: Dev) -> None:
+    for path in ("/docs", "/openapi.json", "/problems/not_found", "/.well-known/security.txt"):
+        with urllib.request.urlopen(dev.ready["api_url"] + path, timeout=10) as answer:  # noqa: S310 - as above
+            assert 200 == answer.status
+
+
 def test_everything_in_the_folder_is_its_owners_alone(dev: Dev) -> None:
     modes = {
         (path.is_dir(), oct(path.lstat().st_mode & 0o077))
