@@ -1,4 +1,7 @@
-"""The real servers that tests stand on: one of each a run, a fresh database a test."""
+"""The real servers that tests stand on: one of each a run, a fresh database a test.
+
+And how Hypothesis tries examples, in all of them.
+"""
 
 import json
 import logging
@@ -13,6 +16,7 @@ from typing import Any
 import psycopg2
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 
 from fluxpay.embedded.postgres import EmbeddedPostgres
 from fluxpay.embedded.valkey import EmbeddedValkey
@@ -22,6 +26,17 @@ TEMPLATE = "fluxpay_template"
 PATIENCE_S = 10.0
 ASYNCIOS = re.compile(r"(waitpid-|asyncio_)\d+$")
 Lines = Callable[[], list[dict[str, Any]]]
+
+# A shared machine stalls now and then: an example may take as long as it likes, and what bounds a
+# run is the number of examples. The blob repeats a failure found on another machine.
+settings.register_profile(
+    "fluxpay",
+    deadline=None,
+    max_examples=100,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("fluxpay")
 
 
 @dataclass(frozen=True, slots=True)

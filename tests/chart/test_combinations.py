@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.chart import helm
@@ -87,7 +87,7 @@ def everything_wrong_with(found: list[Object]) -> list[str]:
     files=st.lists(st.sampled_from(FILES), max_size=4, unique=True),
     switches=st.lists(st.sampled_from(SWITCHES), max_size=7, unique=True),
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 def test_values_in_any_combination_are_refused_in_words_or_make_valid_objects(
     files: list[Path], switches: list[str]
 ) -> None:

@@ -349,7 +349,6 @@ def test_random_lives_are_as_the_model_says_and_leave_books_that_prove(
         settings=settings(
             max_examples=LIVES,
             stateful_step_count=25,
-            deadline=None,
             derandomize=False,
             print_blob=True,
             database=None,

@@ -89,7 +89,7 @@ SEALS = st.builds(
 ACTIONS = st.lists(st.one_of(POSTS, POSTS, COMMITS, SEALS), min_size=4, max_size=20)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(actions=ACTIONS)
 def test_whoever_commits_when_and_whatever_is_sealed_the_books_are_exact(
     database: Database, writing: Sessions, actions: list[tuple[str, Action]]

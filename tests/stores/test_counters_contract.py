@@ -109,7 +109,7 @@ async def opened(valkey: EmbeddedValkey) -> AsyncIterator[tuple[Counters, Redis]
 
 
 @given(before=counts, requests=requests)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 async def test_requests_are_counted_alike_in_redis_in_memory_and_by_the_rule(
     valkey: EmbeddedValkey, before: int, requests: list[tuple[Quota, ...]]
 ) -> None:
@@ -133,7 +133,7 @@ async def test_requests_are_counted_alike_in_redis_in_memory_and_by_the_rule(
 
 
 @given(payments=payments)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 async def test_payments_are_counted_alike_in_redis_in_memory_and_by_the_rule(
     valkey: EmbeddedValkey, payments: list[tuple[int, PaymentLimit]]
 ) -> None:

@@ -92,7 +92,7 @@ async def test_what_cannot_be_read_is_a_miss(cache: Cache, server: Redis, value:
 
 
 @given(value=st.binary(max_size=64))
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 async def test_no_value_whatever_raises(valkey: EmbeddedValkey, value: bytes) -> None:
     pipeline = TurnPipeline(connect(valkey.url, timeout_ms=10_000))
     cache = Cache(pipeline)

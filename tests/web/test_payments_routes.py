@@ -261,9 +261,7 @@ def drawn(strategy: st.SearchStrategy[object], *, count: int) -> Iterator[object
     """Examples of a strategy, drawn at once: hypothesis itself does not run inside a loop."""
     found: list[object] = []
 
-    @settings(
-        max_examples=count, database=None, suppress_health_check=list(HealthCheck), deadline=None
-    )
+    @settings(max_examples=count, database=None, suppress_health_check=list(HealthCheck))
     @given(strategy)
     def draw(example: object) -> None:
         found.append(example)

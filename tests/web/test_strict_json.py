@@ -85,7 +85,6 @@ def test_json_is_read(raw: bytes, document: object) -> None:
 
 
 @given(DOCUMENTS)
-@settings(deadline=None)
 def test_the_canonical_form_is_stable_and_means_the_same(document: object) -> None:
     written = canonical(document)
     assert document == decode(written)
@@ -93,7 +92,6 @@ def test_the_canonical_form_is_stable_and_means_the_same(document: object) -> No
 
 
 @given(DOCUMENTS)
-@settings(deadline=None)
 def test_the_canonical_form_does_not_depend_on_how_it_was_sent(document: object) -> None:
     sent = json.dumps(document, indent=3, ensure_ascii=True).encode()
     assert canonical(document) == canonical(decode(sent))
@@ -106,7 +104,7 @@ def test_the_canonical_form_tells_apart_what_differs() -> None:
 
 
 @given(st.binary(max_size=64) | NEARLY)
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 def test_any_bytes_are_read_as_json_loads_reads_them_or_refused(raw: bytes) -> None:
     with suppress(MalformedJson):
         document = decode(raw)
@@ -115,7 +113,7 @@ def test_any_bytes_are_read_as_json_loads_reads_them_or_refused(raw: bytes) -> N
 
 
 @given(st.integers(min_value=0, max_value=1_500), st.sampled_from([("[", "]"), ('{"a":', "}")]))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_no_depth_is_a_fault(depth: int, bracket: tuple[str, str]) -> None:
     raw = (bracket[0] * depth + "1" + bracket[1] * depth).encode()
     if depth <= DEPTH_MAX:
