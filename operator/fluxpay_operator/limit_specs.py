@@ -79,7 +79,13 @@ class VelocitySpec(SpecModel, frozen=True, kw_only=True):
     """The most payments in a window."""
 
     count: Annotated[int, Meta(ge=1, le=10_000_000, description="How many payments it holds.")]
-    window: Window
+    window: Annotated[
+        Window,
+        Meta(
+            description="The length of the window, from 1s to 1d: 60s, 5m, 1h. Windows are fixed: "
+            "each begins where the one before ends, and counts from zero."
+        ),
+    ]
 
 
 class PaymentLimitSpec(SpecModel, frozen=True, kw_only=True):

@@ -23,3 +23,11 @@ def test_every_rule_of_the_spec_is_listed_in_its_words() -> None:
         for rule in RESOURCE
     ]
     assert [*spec, *whole] == table(PAGE, "Rules")
+
+
+def test_the_windows_of_quotas_slide_and_those_of_velocity_do_not() -> None:
+    told = {row[0]: row[-1] for row in table(PAGE, "Spec")}
+    windows = ("`rateLimits[].window`", "`paymentLimits[].velocity.window`")
+    # As `admits` in fluxpay/core/limits.py and count_velocity.lua count.
+    assert [True, False] == ["sliding" in told[window] for window in windows]
+    assert [False, True] == ["are fixed" in told[window] for window in windows]
