@@ -154,6 +154,14 @@ def test_documented_defaults_are_the_defaults() -> None:
     assert expected == documented
 
 
+def test_the_pages_tell_how_many_connections_a_process_holds() -> None:
+    settings = Settings.from_environment(ENOUGH)
+    told = re.findall(r"Postgres, (\d+) by default", section(CONFIGURATION, "Connections"))
+    assert [str(settings.database_pool_max + settings.commit_writers)] == told
+    guide = section(read("docs/how-to/run-in-production.md"), "Several processes")
+    assert told == re.findall(r"\[(\d+) connections\]", guide)
+
+
 def test_documented_defaults_of_the_operator_are_its_defaults() -> None:
     settings = OperatorSettings.from_environment(ENOUGH_FOR_THE_OPERATOR)
     expected = {}
