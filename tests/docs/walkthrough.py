@@ -81,7 +81,7 @@ def missing_lines(shown: str, written: str) -> list[str]:
     missing = []
     rest = [_settled(line) for line in written.splitlines()]
     for line in map(_settled, shown.splitlines()):
-        if line in {"", "…"}:
+        if line.strip() in {"", "…"}:
             continue
         if line in rest:
             rest = rest[rest.index(line) + 1 :]
