@@ -1,0 +1,29 @@
+"""What guides and explanations say of the code, where no command of theirs would notice."""
+
+import re
+
+from fluxpay.core.keys import Scope
+from fluxpay.stores import records
+from fluxpay.web.routes import API_ROUTES
+from tests.docs.pages import code, read, section, table
+
+TIMES = {"twice": 2, "three times": 3, "four times": 4}
+
+
+def test_the_scopes_without_routes_are_named() -> None:
+    unused = set(Scope) - {route.scope for route in API_ROUTES}
+    text = section(read("docs/how-to/manage-tenants-and-keys.md"), "Make a key")
+    assert sorted(unused) == re.findall(r"`([a-z:]+)` has none yet", text)
+
+
+def test_the_repeats_after_a_lost_reply_are_counted() -> None:
+    text = section(read("docs/explanation/commit-path.md"), "A lost reply")
+    (told,) = re.findall(r"on a new connection, up to (\w+ times)", text)
+    assert records._ATTEMPTS_MAX - 1 == TIMES[told]
+
+
+def test_no_table_of_metrics_lists_a_name_twice() -> None:
+    text = read("docs/reference/metrics.md")
+    for heading in ("Every process", "Service", "Worker", "Operator"):
+        names = [code(row[0]) for row in table(text, heading)]
+        assert sorted(set(names)) == sorted(names), heading
