@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.docs.pages import code, read, table
+
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
@@ -71,6 +73,17 @@ def test_every_image_is_of_a_certain_version() -> None:
     images = [service["image"] for service in COMPOSE["services"].values()]
     assert [] == [image for image in images if not re.search(r":[\w.-]+\}?$", image)]
     assert [] == [image for image in images if "latest" in image]
+
+
+def test_every_variable_of_the_compose_file_is_told_with_its_default() -> None:
+    found = dict(re.findall(r"\$\{(\w+):-([^}]*)\}", (DEPLOY / "compose.yaml").read_text()))
+    rows = table(read("docs/how-to/run-with-compose.md"), "Change it")
+    told = {}
+    for names, defaults, _ in rows:
+        variables = re.findall(r"`(\w+)`", names)
+        values = [code(one) for one in defaults.split(", ")]
+        told |= dict(zip(variables, values * (len(variables) // len(values)), strict=True))
+    assert {name: default or "none" for name, default in found.items()} == told
 
 
 def test_every_service_of_the_core_waits_for_what_it_needs() -> None:
