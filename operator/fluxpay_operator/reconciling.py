@@ -44,7 +44,7 @@ _NOT_ADMITTED_S: Final = 120.0
 _DUE_S_MIN: Final = 1.0
 _WEBHOOKS_WAIT: Final = News(
     "WebhooksWait",
-    "spec.webhooks is kept, and acted on once this release of FluxPay delivers webhooks.",
+    "spec.webhooks is kept for a release that delivers webhooks; this one delivers none.",
     is_warning=True,
 )
 # From here on a deletion that does not come about is told as a trouble of its own.

@@ -46,7 +46,7 @@ class DeletionPolicy(StrEnum):
 
 
 class WebhookSpec(SpecModel, frozen=True, kw_only=True):
-    """Where events of the tenant are delivered."""
+    """Where events of the tenant are to be delivered."""
 
     name: Annotated[Label, Meta(description="Unique in this list.")]
     url: Annotated[
@@ -141,7 +141,8 @@ class Spec(SpecModel, frozen=True, kw_only=True):
         tuple[WebhookSpec, ...],
         Meta(
             max_length=16,
-            description="Where events of the tenant are delivered.",
+            description="Where events of the tenant are to be delivered. This release delivers "
+            "none and keeps what is written here.",
             extra=noted(unique="name"),
         ),
     ] = ()

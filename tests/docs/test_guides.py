@@ -16,6 +16,14 @@ def test_the_scopes_without_routes_are_named() -> None:
     assert sorted(unused) == re.findall(r"`([a-z:]+)` has none yet", text)
 
 
+def test_a_tenant_says_so_while_no_webhook_is_delivered() -> None:
+    are_delivered = Scope.WEBHOOKS_MANAGE in {route.scope for route in API_ROUTES}
+    (told,) = (
+        row[-1] for row in table(read("docs/reference/tenant.md"), "Spec") if row[0] == "`webhooks`"
+    )
+    assert are_delivered == ("This release delivers none" not in told)
+
+
 def test_the_repeats_after_a_lost_reply_are_counted() -> None:
     text = section(read("docs/explanation/commit-path.md"), "A lost reply")
     (told,) = re.findall(r"on a new connection, up to (\w+ times)", text)
