@@ -78,7 +78,7 @@ def test_every_image_is_of_a_certain_version() -> None:
 def test_every_variable_of_the_compose_file_is_told_with_its_default() -> None:
     found = dict(re.findall(r"\$\{(\w+):-([^}]*)\}", (DEPLOY / "compose.yaml").read_text()))
     rows = table(read("docs/how-to/run-with-compose.md"), "Change it")
-    told = {}
+    told: dict[str, str] = {}
     for names, defaults, _ in rows:
         variables = re.findall(r"`(\w+)`", names)
         values = [code(one) for one in defaults.split(", ")]
