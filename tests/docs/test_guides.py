@@ -5,6 +5,7 @@ import re
 from fluxpay.core.keys import Scope
 from fluxpay.stores import records
 from fluxpay.web.routes import API_ROUTES
+from fluxpay.worker.telemetry import JOBS
 from tests.docs.pages import code, read, section, table
 
 TIMES = {"twice": 2, "three times": 3, "four times": 4}
@@ -28,6 +29,12 @@ def test_the_repeats_after_a_lost_reply_are_counted() -> None:
     text = section(read("docs/explanation/commit-path.md"), "A lost reply")
     (told,) = re.findall(r"on a new connection, up to (\w+ times)", text)
     assert records._ATTEMPTS_MAX - 1 == TIMES[told]
+
+
+def test_the_spans_of_the_worker_are_named_after_its_jobs() -> None:
+    rows = table(read("docs/how-to/trace-a-payment.md"), "Read the trace")
+    (names,) = (row[0] for row in rows if "a round of the worker" in row[2])
+    assert sorted(JOBS) == sorted(re.findall(r"`(\w+)`", names))
 
 
 def test_no_table_of_metrics_lists_a_name_twice() -> None:
