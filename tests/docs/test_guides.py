@@ -2,7 +2,10 @@
 
 import re
 
+import yaml
+
 from fluxpay.core.keys import Scope
+from fluxpay.settings import Settings
 from fluxpay.stores import records
 from fluxpay.web.routes import API_ROUTES
 from fluxpay.worker.telemetry import JOBS
@@ -23,6 +26,19 @@ def test_a_tenant_says_so_while_no_webhook_is_delivered() -> None:
         row[-1] for row in table(read("docs/reference/tenant.md"), "Spec") if row[0] == "`webhooks`"
     )
     assert are_delivered == ("This release delivers none" not in told)
+
+
+def test_the_time_to_end_in_is_what_chart_and_compose_give() -> None:
+    (told,) = re.findall(
+        r"plus 10 s before you kill the process, (\d+) s by default",
+        section(read("docs/how-to/run-in-production.md"), "Stop"),
+    )
+    settings = Settings("postgresql://", "redis://")
+    assert 2 * settings.shutdown_timeout_s + 10 == int(told)
+    grace = "terminationGracePeriodSeconds: {{ add (mul 2 .Values.config.shutdownTimeoutS) 10 }}"
+    assert grace in read("charts/fluxpay/templates/worker.yaml")
+    api = yaml.safe_load(read("deploy/compose.yaml"))["services"]["api"]
+    assert f"{told}s" == api["stop_grace_period"]
 
 
 def test_the_repeats_after_a_lost_reply_are_counted() -> None:
