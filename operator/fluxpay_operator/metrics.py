@@ -83,19 +83,22 @@ class Metrics:
         Readings(
             self._registry,
             "fluxpay_operator_queue_depth",
-            "Tenants that are due or being worked on.",
-            read=lambda: {(): self._depth()},
+            "Tenants that are due, being worked on or to be tried again.",
+            # Whoever stands by works nothing off, so for it everybody would be due for ever.
+            read=lambda: {(): self._depth() if self._is_leader else 0},
         )
         Readings(
             self._registry,
             "fluxpay_operator_last_success_timestamp_seconds",
             "When a turn last came to its end, in Unix time; now, while there is no tenant.",
-            read=lambda: {(): self._succeeded_at_s if self._has_tenants else time.time()},
+            # Not told by one that stands by: it would hide that the leader gets nowhere.
+            read=lambda: {(): self._ended_well_at_s} if self._is_leader else {},
         )
 
     @property
-    def _has_tenants(self) -> bool:
-        return self._depth() > 0 or self.tenants.are_any
+    def _ended_well_at_s(self) -> float:
+        has_tenants = self._depth() > 0 or self.tenants.are_any
+        return self._succeeded_at_s if has_tenants else time.time()
 
     @contextmanager
     def timed(self) -> Iterator[None]:

@@ -72,9 +72,11 @@ class WorkQueue:
 
     @property
     def depth(self) -> int:
-        """How many keys are due now, or worked on."""
+        """How many keys are due now, worked on, or to be tried again after a failure."""
         now_s = asyncio.get_running_loop().time()
-        return len(self._running) + sum(due_s <= now_s for due_s in self._due.values())
+        due = {key for key, due_s in self._due.items() if due_s <= now_s}
+        # Between two tries nothing is due, and the work is not done all the same.
+        return len(due | self._running | self._failures.keys())
 
     def add(self, key: Key, *, after_s: float = 0.0) -> None:
         """Ask for a key; the earliest time that was asked for counts."""

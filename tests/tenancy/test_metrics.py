@@ -14,6 +14,7 @@ from tests.observability.exposed import OPENMETRICS, OPERATOR, Page, read
 
 KEY = Key("shops", "corner")
 LAST_SUCCESS = "fluxpay_operator_last_success_timestamp_seconds"
+DEPTH = "fluxpay_operator_queue_depth"
 
 
 @pytest.fixture
@@ -61,6 +62,7 @@ def test_every_result_is_0_before_it_happens_and_counted_when_it_does(metrics: M
 def test_a_turn_that_came_to_its_end_is_a_success_and_one_that_did_not_is_none(
     metrics: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    metrics.leads(is_leader=True)
     metrics.tenants.tell(KEY, some_status())
     begun_s = shown(metrics).value(LAST_SUCCESS)
     monkeypatch.setattr(time, "time", lambda: begun_s + 1000)
@@ -76,6 +78,7 @@ def test_a_turn_that_came_to_its_end_is_a_success_and_one_that_did_not_is_none(
 def test_one_that_has_nothing_to_do_is_up_to_date(
     metrics: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    metrics.leads(is_leader=True)
     begun_s = shown(metrics).value(LAST_SUCCESS)
     monkeypatch.setattr(time, "time", lambda: begun_s + 1000)
     assert begun_s + 1000 == shown(metrics).value(LAST_SUCCESS)
@@ -92,3 +95,12 @@ def test_one_that_leads_no_more_knows_no_tenant(metrics: Metrics) -> None:
     metrics.leads(is_leader=False)
     assert 0 == shown(metrics).value("fluxpay_operator_leader")
     assert not metrics.tenants.are_any
+
+
+def test_one_that_stands_by_has_nobody_waiting_and_no_success_to_tell(metrics: Metrics) -> None:
+    metrics.measure_queue(lambda: 3)
+    assert 0 == shown(metrics).value(DEPTH)
+    assert [] == shown(metrics).families[LAST_SUCCESS].samples
+    metrics.leads(is_leader=True)
+    assert 3 == shown(metrics).value(DEPTH)
+    assert 1 == len(shown(metrics).families[LAST_SUCCESS].samples)

@@ -136,6 +136,24 @@ async def test_a_turn_that_is_cut_off_is_due_again() -> None:
     assert [ONE, ONE] == seen
 
 
+async def test_a_key_that_failed_waits_until_it_is_done_between_two_tries_too() -> None:
+    queue, seen = WorkQueue(), list[int]()
+
+    async def work(_: Key, failures: int) -> Again | None:
+        seen.append(failures)
+        return Again(after_s=3600, failed=True) if len(seen) == 1 else NEVER
+
+    queue.add(ONE)
+    async with working(queue, work):
+        await until(seen, 1)
+        await asyncio.sleep(0.05)
+        assert 1 == queue.depth
+        queue.add(ONE)
+        await until(seen, 2)
+        await asyncio.sleep(0.05)
+        assert 0 == queue.depth
+
+
 async def test_a_gone_key_does_not_come_back() -> None:
     queue, seen = WorkQueue(), list[Key]()
 
