@@ -13,9 +13,10 @@ borrowers: whoever borrows sets with `SET LOCAL` and takes locks that end with t
 import asyncio
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from time import perf_counter
 from types import TracebackType
 from typing import Final
 
@@ -25,6 +26,9 @@ from fluxpay.stores.problems import PoolExhausted, StoreUnavailable
 
 # A fleet started at one moment does not redial at one moment.
 _LIFETIME_JITTER: Final = 0.2
+_NEVER_S: Final = float("-inf")
+# A server that is full refuses now and then, and serves those who are in: that is told as well.
+_REFUSAL_COUNTS_S: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,8 +67,11 @@ class Pool:
         self.max_size: Final = max_size
         self.timeouts = 0
         """How many borrowers gave up waiting for their turn."""
-        self.is_cut_off = False
-        """Whether the last dial found nobody; the next one that finds somebody ends it."""
+        self.refused_at_s = self.dialled_at_s = self.answered_at_s = _NEVER_S
+        """When a dial last found nobody and somebody, and when a session last came back well.
+
+        Not by the loop's clock: uvloop reads it once a turn, in which all of it may happen.
+        """
         self._limits = limits
         self._connect_timeout_s = connect_timeout_s
         self._acquire_timeout_s = acquire_timeout_s
@@ -207,10 +214,11 @@ class Pool:
             connection = await connect(
                 self._dsn, limits=self._limits, connect_timeout_s=self._connect_timeout_s
             )
-        except StoreUnavailable:
-            self.is_cut_off = True
+        except (StoreUnavailable, asyncio.CancelledError):
+            # Whoever lost patience found nobody either: a probe's is shorter than a dial's.
+            self.refused_at_s = perf_counter()
             raise
-        self.is_cut_off = False
+        self.dialled_at_s = perf_counter()
         try:
             if self._on_connect is not None:
                 await self._on_connect(connection)
@@ -232,6 +240,7 @@ class Pool:
         if self._closing or member.expires_at <= now or not connection.at_rest:
             connection.close()
         else:
+            self.answered_at_s = perf_counter()
             self._resting.append(member)
 
 
@@ -256,6 +265,18 @@ class Loan:
     ) -> None:
         """Give back."""
         self._pool.give_back(self._member)
+
+
+def are_cut_off(pools: Collection[Pool]) -> bool:
+    """Tell whether the one database of these pools is gone, by the latest that any of them knows.
+
+    A pool that nobody borrows from would tell of a dial of long ago, and one whose sessions all
+    live on need not dial again for half an hour.
+    """
+    refused_s = max((pool.refused_at_s for pool in pools), default=_NEVER_S)
+    dialled_s = max((pool.dialled_at_s for pool in pools), default=_NEVER_S)
+    answered_s = max((pool.answered_at_s for pool in pools), default=_NEVER_S)
+    return refused_s > dialled_s and refused_s + _REFUSAL_COUNTS_S > answered_s
 
 
 def _closing() -> StoreUnavailable:

@@ -22,6 +22,7 @@ from fluxpay.stores.key_cache import KeyCache
 from fluxpay.stores.local_counters import LocalCounters
 from fluxpay.stores.payment_changes import PaymentChanges
 from fluxpay.stores.payments import Payments
+from fluxpay.stores.pool import are_cut_off
 from fluxpay.stores.problems import StoreError
 from fluxpay.stores.redis_client import connect
 from fluxpay.stores.redis_pipeline import TurnPipeline
@@ -164,7 +165,7 @@ class World:
     @property
     def is_database_gone(self) -> bool:
         """Whether the last attempt to reach Postgres failed."""
-        return any(pool.is_cut_off for pool in self.pools.values())
+        return are_cut_off(self.pools.values())
 
     def perform(self, effect: Effect[R]) -> Coroutine[Any, Any, R]:
         """Answer one effect.

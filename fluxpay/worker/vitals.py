@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fluxpay.observability.probes import verdict
+from fluxpay.stores.pool import are_cut_off
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -45,7 +46,7 @@ class Vitals:
     @property
     def is_database_gone(self) -> bool:
         """Whether the last attempt to reach Postgres failed."""
-        return any(pool.is_cut_off for pool in self._pools)
+        return are_cut_off(self._pools)
 
     def checks(self) -> dict[str, str]:
         """Which jobs go on."""

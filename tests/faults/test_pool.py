@@ -9,7 +9,7 @@ import psycopg2
 import pytest
 
 from fluxpay.stores.connection import Connection, SessionLimits
-from fluxpay.stores.pool import Pool
+from fluxpay.stores.pool import Pool, are_cut_off
 from fluxpay.stores.problems import PoolExhausted, StoreUnavailable
 from tests.faults.proxy import FaultProxy
 
@@ -272,3 +272,49 @@ async def test_close_turns_waiters_away_and_waits_no_longer_than_told(url: str) 
         with pytest.raises(StoreUnavailable, match="closing"):
             await waiter
         assert connection.broken
+
+
+@pytest.mark.usefixtures("url")
+async def test_a_dial_that_finds_nobody_says_so_until_another_finds_somebody(
+    server_socket: Path,
+) -> None:
+    async with (
+        FaultProxy(server_socket) as proxy,
+        _pool(_through(proxy)) as one,
+        _pool(_through(proxy)) as other,
+    ):
+        assert not are_cut_off((one, other))
+        await proxy.refuse()
+        with pytest.raises(StoreUnavailable):
+            await _who(one)
+        assert are_cut_off((one, other))
+        await proxy.heal()
+        # Both lead to the same database, and nobody may borrow from the first for hours.
+        await _who(other)
+        assert not are_cut_off((one, other))
+
+
+@pytest.mark.usefixtures("url")
+async def test_a_dial_that_is_given_up_has_found_nobody(server_socket: Path) -> None:
+    async with FaultProxy(server_socket) as proxy, _pool(_through(proxy)) as pool:
+        proxy.blackhole()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await _who(pool)
+        assert are_cut_off((pool,))
+
+
+async def test_sessions_that_live_on_outlast_a_dial_that_found_nobody(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with _pool(url, max_size=2) as pool:
+        async with pool.connection() as connection:
+            monkeypatch.setattr(pool, "_dsn", "postgresql://127.0.0.1:1/nobody")
+            with pytest.raises(StoreUnavailable):
+                await _who(pool)
+            await connection.execute("SELECT 1")
+        # A server that is full may refuse the next one too.
+        assert are_cut_off((pool,))
+        monkeypatch.setattr("fluxpay.stores.pool._REFUSAL_COUNTS_S", 0)
+        await _who(pool)
+        assert not are_cut_off((pool,))

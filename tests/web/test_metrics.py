@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import replace
 
 import psycopg2
 import pytest
@@ -12,15 +13,17 @@ from prometheus_client.parser import text_string_to_metric_families as families
 
 from fluxpay.core.effects import FindPayment
 from fluxpay.core.money import EXPONENTS
-from fluxpay.embedded.postgres import EmbeddedPostgres
+from fluxpay.embedded.postgres import SOCKET, EmbeddedPostgres
+from fluxpay.settings import Settings
 from fluxpay.web import payments
 from fluxpay.web.route import Route
 from fluxpay.web.telemetry import CLAIM_RESULTS, TENANT_RESULTS, TENANTS_MAX, Metrics
 from tests.conftest import Database
+from tests.faults.proxy import FaultProxy
 from tests.observability.exposed import OPENMETRICS, SERVICE, page, read
 from tests.web.changes import authorized, change
 from tests.web.conftest import Launch
-from tests.web.service import PAYMENT, RawConnection, Service
+from tests.web.service import PAYMENT, RawConnection, Service, started
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -228,6 +231,22 @@ async def test_a_lost_database_is_shown_until_it_is_back(
     assert 1 == grown(before, await samples(service), name, operation)
     assert 201 == (await service.pay()).status
     assert 0 == await degraded()
+
+
+async def test_a_database_that_answers_nobody_is_shown_though_nobody_but_a_probe_asks(
+    settings: Settings, database: Database, postgres: EmbeddedPostgres
+) -> None:
+    """A pod that is not ready is asked for no payment: the probe is all that is left."""
+    async with FaultProxy(postgres.sockets / SOCKET) as proxy:
+        url = f"postgresql://fluxpay_app@{proxy.host}:{proxy.port}/{database.name}"
+        async with started(replace(settings, database_url=url)) as service:
+            proxy.blackhole()
+            async with asyncio.timeout(60):
+                while not (await page(service.admin_url)).value(
+                    "fluxpay_degraded", dependency="database"
+                ):
+                    answer = await service.call("GET", "/health/ready?require=database,schema")
+                    assert 503 == answer.status
 
 
 async def test_pools_queues_and_caches_are_shown_as_they_are(service: Service) -> None:

@@ -90,8 +90,8 @@ _TURNS: Final = Row(
         ),
         Panel(
             title="Waiting tenants",
-            description="Tenants that are due, being worked on or to be tried again. A peak after a "
-            "start is usual; a level that stays is not.",
+            description="Tenants that are due, being worked on or to be tried again. A peak after "
+            "a start is usual; a level that stays is not.",
             unit="short",
             queries=(Query(by("instance", of("fluxpay_operator_queue_depth")), "{{instance}}"),),
         ),
