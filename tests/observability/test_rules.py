@@ -112,6 +112,7 @@ def test_only_the_books_an_outage_and_fast_burning_wake_somebody() -> None:
         "FluxPayLedgerImbalance",
         "FluxPayVerifyFindings",
         "FluxPayApiAbsent",
+        "FluxPayDatabaseGone",
     ] == [alert.name for alert in alerts() if alert.severity == "page"]
 
 
