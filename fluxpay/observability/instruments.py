@@ -92,6 +92,11 @@ class Distribution(Collector):
             self._begin(values)
         registry.register(self)
 
+    def expect(self, *values: str) -> None:
+        """Show these label values as empty from now on, unless they were observed."""
+        if values not in self._series:
+            self._begin(values)
+
     def observe(self, values: Labels, observed: float, exemplar: str | None = None) -> None:
         """Count one observation.
 

@@ -30,6 +30,8 @@ _SUCCESSES: Final[Mapping[tuple[str, str], str]] = MappingProxyType(
     }
 )
 """What a success is called, for each route that is counted; a part counts like the whole."""
+_PROMISED: Final = (201, 500, 503)
+"""How a new payment may end by what is promised of it, and against it."""
 _REFUSED_FROM: Final = 400
 _SERVER_FAULT: Final = 500
 
@@ -50,6 +52,9 @@ def payment_outcomes(metrics: Metrics) -> Gate:
         success = _SUCCESSES.get((route.method, route.path))
         if success is None:
             return handler
+        if (route.method, route.path) == _PAYMENTS:
+            # What appears with its first failures shows no rise: a short outage would be missed.
+            metrics.expect_answers(route=route.path, method=route.method, statuses=_PROMISED)
 
         async def count(request: web.Request) -> web.StreamResponse:
             outcome, response = "failed", None

@@ -25,7 +25,7 @@ from fluxpay.web.origins import FROM_REDIS, TABLES
 from fluxpay.web.store_telemetry import StoreReadings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from fluxpay.core.effects import Effect
     from fluxpay.observability.instruments import Labels
@@ -182,6 +182,11 @@ class Metrics:
         """
         labels = (route, known_method(method), str(status))
         self._requests.observe(labels, perf_counter() - started_s, exemplar)
+
+    def expect_answers(self, *, route: str, method: str, statuses: Iterable[int]) -> None:
+        """Show these answers of a route as ones that were never given, as long as that is so."""
+        for status in statuses:
+            self._requests.expect(route, method, str(status))
 
     def tenant_answered(self, tenant_id: str, result: str) -> None:
         """Count one request of a tenant."""
