@@ -14,6 +14,7 @@ from deploy.grafana.source.vocabulary import (
     heat,
     of,
     only,
+    quantile,
     quantiles,
     rate,
     share,
@@ -229,14 +230,13 @@ _WORKER: Final = Row(
         ),
         Panel(
             title="Round duration",
-            description="95 % of the rounds of a job are over within this time.",
+            description="The longest round of each job, in steps. Most rounds only look whether "
+            "there is something to do, and would hide a proof that takes long.",
             unit="s",
             width=8,
             queries=(
                 Query(
-                    "histogram_quantile(0.95, "
-                    + by(f"le, {_JOB}", rate("fluxpay_worker_round_duration_seconds_bucket"))
-                    + ")",
+                    quantile(1, "fluxpay_worker_round_duration_seconds", labels=_JOB),
                     f"{{{{{_JOB}}}}}",
                 ),
             ),
