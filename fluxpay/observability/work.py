@@ -199,6 +199,12 @@ def place_of(url: str) -> dict[str, Value]:
     return {"server.address": place.hostname or "", "server.port": port}
 
 
+def shown_url(url: str) -> str:
+    """Give a URL as the span of a call to it tells it: without user and password."""
+    place = urlsplit(url)
+    return place._replace(netloc=place.netloc.rpartition("@")[2]).geturl()
+
+
 @lru_cache(maxsize=256)
 def _form(name: str, kind: SpanKind) -> Form:
     return Form(name, kind, {})

@@ -28,6 +28,7 @@ from fluxpay.web.tracing import Answered, Recording, Trace
 
 _SERVER_FAULT: Final = 500
 _NS: Final = 1_000_000_000
+_SCRUBBED: Final = "/REDACTED"
 
 Place = tuple[str, int] | None
 """Address and port at which a request arrived, where that is known."""
@@ -121,6 +122,8 @@ def _server_form(
     attributes: dict[str, Value] = {
         "http.request.method": method,
         "http.response.status_code": status,
+        # The conventions want a path, without what is sensitive in it: all that a client wrote.
+        "url.path": route or _SCRUBBED,
         "url.scheme": scheme,
         "network.protocol.version": version,
     }
@@ -144,7 +147,8 @@ def _effect_form(name: str, origin: Origin) -> Form:
 
 def _own(answered: Answered) -> dict[str, Value]:
     own: dict[str, Value] = {}
-    if isinstance(answered.effect, PostBatch):
+    if isinstance(answered.effect, PostBatch) and len(answered.effect.postings) > 1:
+        # The conventions leave out a batch of one, which is none.
         own["db.operation.batch.size"] = len(answered.effect.postings)
     if answered.error is not None:
         own |= error_attributes(answered.error)

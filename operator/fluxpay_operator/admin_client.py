@@ -19,7 +19,7 @@ from fluxpay.core.keys import ApiKey, Scope
 from fluxpay.core.limits import Quota
 from fluxpay.core.payments import instant
 from fluxpay.core.tenants import Environment, Tenant, TenantSpec, TenantState
-from fluxpay.observability.work import Part, asking, place_of
+from fluxpay.observability.work import Part, asking, place_of, shown_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -174,9 +174,15 @@ class AdminClient:
     async def _asked(
         self, method: str, route: str, body: dict[str, object] | None, **ids: str
     ) -> dict[str, Any] | None:
-        attributes: dict[str, str | int] = {**self._place, "http.request.method": method}
-        with asking(f"{method} {route}", attributes | {"url.template": route}) as part:
-            answer, content = await self._send(method, self._url + route.format(**ids), body, part)
+        url = self._url + route.format(**ids)
+        attributes: dict[str, str | int] = {
+            **self._place,
+            "http.request.method": method,
+            "url.full": shown_url(url),
+            "url.template": route,
+        }
+        with asking(f"{method} {route}", attributes) as part:
+            answer, content = await self._send(method, url, body, part)
             part.answered(answer.status)
         if answer.status == _NOT_FOUND:
             return None

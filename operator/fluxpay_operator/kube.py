@@ -13,14 +13,14 @@ import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import aiohttp
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.config import load_incluster_config, load_kube_config
 
-from fluxpay.observability.work import asking, place_of
+from fluxpay.observability.work import asking, place_of, shown_url
 from fluxpay_operator.spec import GROUP, PLURAL, VERSION
 
 if TYPE_CHECKING:
@@ -203,7 +203,12 @@ class Kube:
         if method in ("POST", "PUT", "PATCH"):
             query = [("fieldManager", FIELD_MANAGER), *(query or [])]
         headers = {"Accept": "application/json", "Content-Type": content_type}
-        attributes = {**self._place, "http.request.method": method}
+        asked = f"{quote(path)}?{urlencode(query)}" if query else quote(path)
+        attributes = {
+            **self._place,
+            "http.request.method": method,
+            "url.full": shown_url(self._client.configuration.host + asked),
+        }
         with asking(f"{method} {_kind_in(path)}", attributes) as part:
             status, content = await self._send(method, path, query, headers, body)
             part.answered(status)

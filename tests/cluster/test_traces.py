@@ -53,6 +53,10 @@ async def test_a_reconcile_leads_to_the_requests_it_makes_and_these_to_the_datab
         "fluxpay.reconcile.result": "changed",
         "fluxpay.tenant.id": whole.attributes["fluxpay.tenant.id"],
     } == whole.attributes
+    tenant_id = whole.attributes["fluxpay.tenant.id"]
+    assert f"{service.admin_url}/admin/v1/tenants/{tenant_id}" == call.attributes["url.full"]
+    read = next(one for one in trace if one.name == "GET tenants")
+    assert read.attributes["url.full"].endswith(f"/{kubectl.namespace}/tenants/{shop.name}")
     assert {"GET tenants", "PATCH tenants", "PATCH tenants/status", "PATCH secrets"} <= {
         one.name for one in trace if one.parent_id == whole.span_id
     }

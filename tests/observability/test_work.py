@@ -8,7 +8,7 @@ import pytest
 from fluxpay.observability.current import CURRENT
 from fluxpay.observability.spans import recording
 from fluxpay.observability.trace_settings import TraceSettings
-from fluxpay.observability.work import asking, place_of, working
+from fluxpay.observability.work import asking, place_of, shown_url, working
 from fluxpay.stores.problems import StoreUnavailable
 from fluxpay.worker.jobs import Job, Round
 from fluxpay.worker.loop import keep_doing
@@ -110,3 +110,9 @@ async def test_the_worker_tells_of_rounds_that_did_something_or_failed(
         ("sealing", False, {"fluxpay.worker.items": 3}),
         ("sealing", True, {"error.type": "StoreUnavailable"}),
     ] == [told(one) for one in collector.spans]
+
+
+def test_a_url_is_shown_without_user_and_password() -> None:
+    url = "https://admin:8081/tenants/ten_1?limit=1"
+    assert url == shown_url(url)
+    assert url == shown_url(url.replace("admin:", "user:p@ss@admin:"))

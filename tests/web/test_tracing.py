@@ -137,6 +137,7 @@ async def test_a_payment_has_a_span_of_its_own_and_one_for_each_effect(
         "http.request.method": "POST",
         "http.route": "/v1/payments",
         "http.response.status_code": 201,
+        "url.path": "/v1/payments",
         "url.scheme": "http",
         "network.protocol.version": "1.1",
         "server.address": host,
@@ -196,18 +197,20 @@ async def test_payments_of_one_batch_request_link_to_the_commits_that_took_them(
 ) -> None:
     payments = [{"idempotency_key": uuid.uuid4().hex, **PAYMENT} for _ in range(3)]
     answers = {}
-    for mode in ("independent", "atomic"):
-        answers[mode] = await traced.call(
+    for key, mode, count in (("apart", "independent", 3), ("all", "atomic", 3), ("1", "atomic", 1)):
+        answers[key] = await traced.call(
             "POST",
             "/v1/payments/batch",
-            json={"mode": mode, "payments": payments},
-            headers={"Idempotency-Key": mode},
+            json={"mode": mode, "payments": payments[:count]},
+            headers={"Idempotency-Key": key},
         )
         payments = [{**one, "idempotency_key": uuid.uuid4().hex} for one in payments]
-    apart = await collector.trace(trace_id_of(answers["independent"]))
+    apart = await collector.trace(trace_id_of(answers["apart"]))
     assert [1, 1, 1] == [len(one.links) for one in apart if one.name == "PostPayment payments"]
-    together = named(await collector.trace(trace_id_of(answers["atomic"])), "PostBatch payments")
+    together = named(await collector.trace(trace_id_of(answers["all"])), "PostBatch payments")
     assert 3 == together.attributes["db.operation.batch.size"]
+    alone = named(await collector.trace(trace_id_of(answers["1"])), "PostBatch payments")
+    assert "db.operation.batch.size" not in alone.attributes
 
 
 async def test_who_asks_decides_for_its_trace(launch: Launch, collector: Collector) -> None:
@@ -265,6 +268,7 @@ async def test_what_a_client_makes_up_is_in_no_name(traced: Service, collector: 
     brewed = named(spans, "HTTP")
     assert "_OTHER" == brewed.attributes["http.request.method"]
     assert "http.route" not in brewed.attributes
+    assert "/REDACTED" == brewed.attributes["url.path"]
     assert "4111" not in str(brewed)
 
 
