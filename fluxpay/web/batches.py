@@ -121,7 +121,13 @@ async def create(request: web.Request) -> web.Response:
     if found is not None:
         return _answered(found, request)
     items = tuple(_items(request, body))
-    results = await _results(request, items, body.mode)
+    try:
+        results = await _results(request, items, body.mode)
+    except BaseException:
+        # Whatever became of each of them: their client has got one 5xx for all.
+        for item in items:
+            request.app[METRICS].payment_ended("failed", item.request.money.currency)
+        raise
     replies = [_reply(request, *both) for both in zip(items, results, strict=True)]
     for item, result, reply in zip(items, results, replies, strict=True):
         _count(request, item, result)

@@ -303,9 +303,12 @@ async def test_an_item_that_the_world_fails_fails_the_request_and_a_retry_finish
 
     monkeypatch.setattr(PaymentWriter, "post", posting)
     items = [item(key) for key in "abc"]
+    before = await samples(service)
     failed = await batch(service, "independent", *items, key="once")
     assert (503, "service_unavailable") == (failed.status, failed.code)
     assert 2 == payments_made(database)
+    labels = {"outcome": "failed", "currency": "EUR"}
+    assert 3 == grown(before, await samples(service), "fluxpay_payments_total", labels)
     failing.clear()
     answer = await batch(service, "independent", *items, key="once")
     assert [None] * 3 == codes(answer.document["results"])
