@@ -80,13 +80,13 @@ class Metrics:
             registry,
             "fluxpay_outbox_oldest_age_seconds",
             "Since the oldest event was written that the worker has not passed yet.",
-            read=lambda: {(): self._standing.oldest_age_s if self._standing else 0},
+            read=lambda: self._of_books(lambda standing: standing.oldest_age_s),
         )
         Readings(
             registry,
             "fluxpay_checkpoint_lag_transfers",
             "Transfers that are not sealed yet, counted up to 10,000.",
-            read=lambda: {(): self._standing.unsealed if self._standing else 0},
+            read=lambda: self._of_books(lambda standing: standing.unsealed),
         )
         Readings(
             registry,
@@ -99,7 +99,7 @@ class Metrics:
             registry,
             "fluxpay_verify_findings",
             "Rows that the last proof of the books found fault with, in all workers.",
-            read=lambda: {(): (self._standing and self._standing.findings) or 0},
+            read=lambda: self._of_books(lambda standing: standing.findings or 0),
         )
         Readings(
             registry,
@@ -129,6 +129,10 @@ class Metrics:
     def measured(self, standing: Standing) -> None:
         """Show the books as they stand now."""
         self._standing = standing
+
+    def _of_books(self, figure: Callable[[Standing], float]) -> dict[Labels, float]:
+        # Before the first look nothing is told: a 0 would say that all is well.
+        return {} if self._standing is None else {(): figure(self._standing)}
 
     def _proven_at_s(self) -> dict[Labels, float]:
         if not self._proves_every_s:

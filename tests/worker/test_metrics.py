@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from fluxpay.observability.exposition import exposition
-from fluxpay.stores.measuring import LAG_MAX, Measuring
+from fluxpay.stores.measuring import LAG_MAX, Measuring, Standing
 from fluxpay.stores.pool import Pool
 from fluxpay.stores.sealing import Sealing
 from fluxpay.worker.loop import Ended
@@ -170,3 +170,22 @@ async def test_no_tenants_row_is_shown_by_what_measures_them_all(pool: Pool) -> 
         imbalance = await connection.fetch_all("SELECT * FROM ledger_imbalance()")
     assert [(0, None)] == lag
     assert [("EUR", 0)] == imbalance
+
+
+def test_what_was_never_looked_at_is_not_told_as_well() -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    books = (
+        "fluxpay_outbox_oldest_age_seconds",
+        "fluxpay_checkpoint_lag_transfers",
+        "fluxpay_ledger_imbalance_minor",
+        "fluxpay_verify_findings",
+    )
+
+    def told() -> list[float]:
+        found = read(exposition(registry, OPENMETRICS)[0].decode(), is_openmetrics=True)
+        return [sample.value for one in books for sample in found.families[one].samples]
+
+    assert [] == told()
+    metrics.measured(Standing(7, 2.5, {"EUR": 0}, None, 0.0))
+    assert [2.5, 7, 0, 0] == told()
