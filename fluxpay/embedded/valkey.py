@@ -7,8 +7,10 @@ Must not know: what is kept in it.
 import signal
 import socket
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import quote
 
@@ -39,8 +41,13 @@ class EmbeddedValkey:
     server: subprocess.Popen[bytes]
 
     @staticmethod
-    def start(directory: Path) -> "EmbeddedValkey":
+    def start(
+        directory: Path, *, settings: Mapping[str, str] = MappingProxyType({})
+    ) -> "EmbeddedValkey":
         """Start the server of this folder and wait until it has loaded its data.
+
+        Args:
+            settings: Instead of, or beside, those of `fluxpay dev`.
 
         Raises: EmbeddedFailed with the last words of its log.
         """
@@ -50,7 +57,7 @@ class EmbeddedValkey:
         socket_path = places.socket_folder(directory) / SOCKET
         command = [str(places.valkey_program()), "--dir", str(data)]
         command += ["--unixsocket", str(socket_path)]
-        for name, value in SETTINGS.items():
+        for name, value in {**SETTINGS, **settings}.items():
             command += [f"--{name}", value]
         launch = Launch(
             command=command, directory=data, log=directory / "valkey.log", death_signal="KILL"

@@ -36,6 +36,8 @@ _SERVER: Final = {
     # Every service of every variant keeps its own while pgbench opens many more.
     "max_connections": "300",
 }
+# As in deploy/compose.yaml: it is a cache, and what keeps payments is Postgres.
+_CACHE: Final = {"appendonly": "no"}
 _NEVER_REACHED: Final = 10_000_000
 _FRAUD_LIMITS: Final = [
     {
@@ -98,7 +100,7 @@ async def staged(
     """Start it all for the length of a block."""
     tell("starting Postgres and Valkey")
     postgres = EmbeddedPostgres.start(directory / "postgres", settings=_SERVER)
-    valkey = EmbeddedValkey.start(directory / "valkey")
+    valkey = EmbeddedValkey.start(directory / "valkey", settings=_CACHE)
     try:
         async with AsyncExitStack() as stack:
             log = stack.enter_context((directory / "services.log").open("wb"))

@@ -109,6 +109,13 @@ def test_valkey_writes_every_command_to_its_file_and_opens_no_port(valkey: Embed
         assert {"port": "0"} == client.config_get("port")
 
 
+def test_valkey_keeps_nothing_if_it_is_told_so(tmp_path: Path) -> None:
+    valkey = EmbeddedValkey.start(tmp_path, settings={"appendonly": "no"})
+    with redis.Redis.from_url(valkey.url) as client:
+        assert {"appendonly": "no"} == client.config_get("appendonly")
+    valkey.stop()
+
+
 def test_only_the_owner_can_reach_the_files_and_the_sockets(
     postgres: EmbeddedPostgres, valkey: EmbeddedValkey
 ) -> None:
