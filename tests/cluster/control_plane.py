@@ -30,6 +30,7 @@ ISSUER: Final = "https://kubernetes.default.svc.cluster.local"
 # Below the range from which the kernel takes the ports of outgoing connections, so that none of
 # those can sit on a server's port while it restarts.
 PORTS: Final = range(20_000, 32_000)
+_claims: list[socket.socket] = []
 ATTEMPTS: Final = 5
 ASK_TIMEOUT_S: Final = 2.0
 GRACEFUL: Final = ((signal.SIGTERM, 20.0), (signal.SIGKILL, 5.0))
@@ -211,15 +212,21 @@ class ControlPlane:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on just now."""
+    """A port of loopback that nobody listens on, and that no other test process was given."""
     while True:
         port = random.choice(PORTS)
-        with socket.socket() as probe:
-            try:
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            # An abstract name, which goes with its process: whoever asked for the port may take
+            # seconds until it listens.
+            claim.bind(f"\0fluxpay-test-port-{port}")
+            with socket.socket() as probe:
                 probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
+        except OSError:
+            claim.close()
+            continue
+        _claims.append(claim)
+        return port
 
 
 def _answers(url: str, trusting: ssl.SSLContext | None) -> bool:
