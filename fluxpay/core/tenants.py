@@ -237,13 +237,14 @@ class TenantPlan:
     """What is to be done, in this order, and how things will then stand.
 
     Args:
+        generation_base: To be kept; None where the tenant was not looked at.
         obstacle: Why nothing can be done about the tenant as a whole.
         due_at: When to plan again though nothing has changed.
     """
 
     actions: tuple[TenantAction, ...] = ()
     keys: tuple[KeyPlan, ...] = ()
-    generation_base: int = 0
+    generation_base: int | None = None
     obstacle: TenantObstacle | None = None
     due_at: datetime | None = None
 

@@ -32,6 +32,7 @@ FIELD_MANAGER: Final = "fluxpay-operator"
 POD_NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=10, sock_connect=3)
 _CONNECTIONS_MAX: Final = 32
+_PAGE: Final = 250
 _APPLY: Final = "application/apply-patch+yaml"
 _MERGE: Final = "application/merge-patch+json"
 _NOT_FOUND: Final = 404
@@ -88,10 +89,20 @@ class Kube:
         """Close the connections."""
         await self._client.close()  # type: ignore[no-untyped-call]
 
-    async def list_tenants(self, namespace: str | None) -> Document | None:
-        """Read one tenant of a namespace, or of any, to see that tenants can be read at all."""
+    async def list_tenants(self, namespace: str | None) -> list[Document] | None:
+        """Read all tenants of a namespace, or of any; None where tenants are not defined."""
         path = _tenants(namespace) if namespace else f"/apis/{GROUP}/{VERSION}/{PLURAL}"
-        return await self._call("GET", path, query=[("limit", "1")])
+        found: list[Document] = []
+        query = limit = [("limit", str(_PAGE))]
+        while True:
+            page = await self._call("GET", path, query=query)
+            if page is None:
+                return None
+            found += page["items"]
+            more = page["metadata"].get("continue")
+            if not more:
+                return found
+            query = [*limit, ("continue", more)]
 
     async def tenant(self, namespace: str, name: str) -> Document | None:
         """Read one tenant."""

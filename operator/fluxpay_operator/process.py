@@ -7,7 +7,8 @@ Must not know what a turn does.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from kubernetes.aio.client.api_client import ApiClient
@@ -136,8 +137,7 @@ class _Operator:
         namespaces = self._settings.operator_namespaces or (None,)
         while not stop.is_set():
             try:
-                found = [await self._kube.list_tenants(one) for one in namespaces]
-                if all(one is not None for one in found):
+                if await see_all(self._kube, self._sights, namespaces):
                     return
                 _LOG.warning("definition_missing", resource="tenants.fluxpay.io")
             except (KubeUnavailable, KubeRefused) as error:
@@ -197,6 +197,20 @@ class _Operator:
         finally:
             self._sights.greet = lambda _: None
             self._metrics.leads(is_leader=False)
+
+
+async def see_all(kube: Kube, sights: Sights, namespaces: Iterable[str | None]) -> bool:
+    """See all tenants before the first turn; answers whether there can be any yet.
+
+    The watches tell of one after the other: of two that claim one tenant the younger, met alone,
+    would take it from the older.
+    """
+    found = [await kube.list_tenants(one) for one in namespaces]
+    if None in found:
+        return False
+    for one in chain.from_iterable(filter(None, found)):
+        sights.tenant(None, one)
+    return True
 
 
 async def _cluster() -> Configuration:

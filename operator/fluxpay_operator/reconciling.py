@@ -145,6 +145,7 @@ class Reconciler:
     async def _reconcile(self, key: Key, failures: int, work: Work) -> tuple[str, Again | None]:
         resource = await self._kube.tenant(key.namespace, key.name)
         if resource is None:
+            self._sights.gone(key)
             self._teller.forget(key)
             return "gone", None
         work.attributes["fluxpay.tenant.generation"] = resource["metadata"]["generation"]

@@ -61,18 +61,15 @@ class Sights:
             kind: The kind of event; None for an object of a list.
         """
         key = Key(*names(resource))
-        before = self._tenants.pop(key, None)
-        if before is not None:
-            self._claims[before.tenant_id].discard(key)
-            if not self._claims[before.tenant_id]:
-                del self._claims[before.tenant_id]
         if kind == _DELETED:
-            self.settled(key)
+            self.gone(key)
             self._queue.add(key)
-            if before is not None:
-                self._wake_claimants(before.tenant_id)
             return
+        before = self._forget(key)
         sight = _sight(resource)
+        if before is None:
+            # One that was met before this one, and is younger, has the tenant no longer.
+            self._wake_claimants(sight.tenant_id)
         self._tenants[key] = sight
         self._claims.setdefault(sight.tenant_id, set()).add(key)
         if sight == before:
@@ -80,6 +77,13 @@ class Sights:
         if not resource.get("status") and key not in self._unsettled:
             self._unsettled[key] = self._greeting(key)
         self._queue.add(key)
+
+    def gone(self, key: Key) -> None:
+        """A tenant's resource is not there; a watch that was cut off may never have told."""
+        self.settled(key)
+        before = self._forget(key)
+        if before is not None:
+            self._wake_claimants(before.tenant_id)
 
     def secret(self, kind: str | None, secret: Mapping[str, Any]) -> None:
         """A Secret of ours was seen, or one that was ours until just now."""
@@ -137,6 +141,14 @@ class Sights:
         for key, timer in list(self._unsettled.items()):
             timer.cancel()
             self._unsettled[key] = self._greeting(key)
+
+    def _forget(self, key: Key) -> _Sight | None:
+        before = self._tenants.pop(key, None)
+        if before is not None:
+            self._claims[before.tenant_id].discard(key)
+            if not self._claims[before.tenant_id]:
+                del self._claims[before.tenant_id]
+        return before
 
     def _greeting(self, key: Key) -> asyncio.TimerHandle:
         return asyncio.get_running_loop().call_later(GREET_AFTER_S, self._greet, key)

@@ -135,6 +135,43 @@ async def test_of_two_resources_for_one_tenant_the_older_has_it(
 
 
 @pytest.mark.usefixtures("operator")
+async def test_the_younger_of_two_resources_has_the_tenant_once_the_older_is_gone(
+    shop: Shop, kubectl: Kubectl, service: Service
+) -> None:
+    shop.apply()
+    await shop.becomes("Ready")
+    shop.patch({"spec": {"displayName": "The older"}})
+    await shop.becomes("Ready")
+    await asyncio.sleep(1.1)
+    younger = Shop(kubectl, service, "younger")
+    younger.apply(tenantID=await shop.tenant_id())
+    await younger.becomes("Stalled", reason="TenantClaimed")
+    await delete(kubectl)
+    await younger.becomes("Ready")
+    assert "Younger" == (await younger.admin("GET"))[1]["display_name"]
+    assert 201 == await younger.pays()
+
+
+async def test_an_operator_that_starts_leaves_a_tenant_to_the_older_of_two_resources(
+    shop: Shop, kubectl: Kubectl, launch: Launch
+) -> None:
+    # In every list the younger comes first.
+    younger = Shop(kubectl, shop.service, "a-shop")
+    async with launch.running():
+        shop.apply()
+        await shop.becomes("Ready")
+        await asyncio.sleep(1.1)
+        younger.apply(tenantID=await shop.tenant_id())
+        await younger.becomes("Stalled", reason="TenantClaimed")
+    younger.patch({"spec": {"state": "suspended"}})
+    async with launch.running():
+        await younger.becomes("Stalled", reason="TenantClaimed")
+    assert younger.secret() is None
+    _, found = await shop.admin("GET")
+    assert ("Shop", "active", 1) == (found["display_name"], found["state"], found["generation"])
+
+
+@pytest.mark.usefixtures("operator")
 async def test_a_generation_that_somebody_wrote_past_the_resource_is_told(shop: Shop) -> None:
     shop.apply()
     await shop.becomes("Ready")

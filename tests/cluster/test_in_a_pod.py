@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 from kubernetes.aio.client.api_client import ApiClient
-from kubernetes.aio.config import incluster_config
+from kubernetes.aio.client.configuration import Configuration
+from kubernetes.aio.config import incluster_config, load_kube_config
 
 from fluxpay_operator import kube
 from fluxpay_operator.kube import Kube, KubeUnavailable, pod_namespace
 from tests.cluster.operating import Site
+from tests.cluster.shop import manifest
 
 
 def token(site: Site) -> str:
@@ -46,8 +48,25 @@ async def test_it_reads_what_a_pod_is_given(
         found = await client.list_tenants(namespace)
     finally:
         await client.close()
+    assert [] == found
+
+
+async def test_a_list_of_several_pages_is_read_to_its_end(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["a-shop", "b-shop", "c-shop"]
+    for name in names:
+        assert 0 == site.admin.apply(manifest(name)).code
+    monkeypatch.setattr(kube, "_PAGE", 2)
+    found_by = Configuration()
+    await load_kube_config(str(site.account.kubeconfig), client_configuration=found_by)  # type: ignore[no-untyped-call]
+    client = Kube(ApiClient(found_by))
+    try:
+        found = await client.list_tenants(site.admin.namespace)
+    finally:
+        await client.close()
     assert found is not None
-    assert [] == found["items"]
+    assert names == [one["metadata"]["name"] for one in found]
 
 
 def pass_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,6 +124,8 @@ def test_a_tenant_that_another_description_has_is_left_alone(leaving: Leaving | 
     desired = replace(DESIRED, is_claimed_elsewhere=True, leaving=leaving)
     found = planned(desired, replace(SETTLED, strays=("shop-till",)))
     assert ((), ClaimedElsewhere()) == (found.actions, found.obstacle)
+    # It is counted from where the tenant stands once it is this description's.
+    assert found.generation_base is None
 
 
 def test_a_key_that_is_no_longer_asked_for_is_revoked_and_its_secret_dropped() -> None:

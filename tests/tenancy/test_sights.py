@@ -2,12 +2,16 @@
 
 import asyncio
 import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from fluxpay_operator.process import see_all
 from fluxpay_operator.sights import Sights
 from fluxpay_operator.work_queue import Again, Key, WorkQueue
+
+if TYPE_CHECKING:
+    from fluxpay_operator.kube import Kube
 
 SHOP = Key("shops", "shop")
 
@@ -131,6 +135,53 @@ async def test_of_two_that_claim_a_tenant_the_older_has_it_until_it_goes(
     sights.tenant("DELETED", first)
     assert set(keys) == set(turns.asked)
     assert not sights.is_claimed_elsewhere(keys[1])
+
+
+async def test_all_tenants_are_seen_before_the_first_turn(sights: Sights) -> None:
+    older, younger = tenant("z-older"), tenant("younger", creationTimestamp="2026-11-28T12:00:01Z")
+    older["metadata"]["namespace"] = "others"
+    for one in (younger, older):
+        one["spec"] = {"tenantID": "ten_01jzc7m0q8e9vs2dw4xg5tb6nk"}
+    lists: dict[str, list[dict[str, Any]] | None] = {"shops": [younger], "others": None}
+
+    class Listing:
+        async def list_tenants(self, namespace: str) -> list[dict[str, Any]] | None:
+            return lists[namespace]
+
+    kube = cast("Kube", Listing())
+    assert not await see_all(kube, sights, lists)
+    lists["others"] = [older]
+    assert await see_all(kube, sights, lists)
+    assert sights.is_claimed_elsewhere(Key("shops", "younger"))
+    assert not sights.is_claimed_elsewhere(Key("others", "z-older"))
+
+
+async def test_the_younger_of_two_gets_a_turn_when_the_older_is_seen_later(
+    sights: Sights, turns: Turns
+) -> None:
+    older, younger = tenant("older"), tenant("younger", creationTimestamp="2026-11-28T12:00:01Z")
+    for one in (younger, older):
+        one["spec"] = {"tenantID": "ten_01jzc7m0q8e9vs2dw4xg5tb6nk"}
+    sights.tenant(None, younger)
+    turns.asked.clear()
+    sights.tenant(None, older)
+    assert {Key("shops", "older"), Key("shops", "younger")} == set(turns.asked)
+    turns.asked.clear()
+    sights.tenant("MODIFIED", copy.deepcopy(older))
+    assert [] == turns.asked
+
+
+async def test_a_tenant_that_a_turn_finds_gone_claims_nothing_any_more(
+    sights: Sights, turns: Turns
+) -> None:
+    older, younger = tenant("older"), tenant("younger", creationTimestamp="2026-11-28T12:00:01Z")
+    for one in (older, younger):
+        one["spec"] = {"tenantID": "ten_01jzc7m0q8e9vs2dw4xg5tb6nk"}
+        sights.tenant(None, one)
+    turns.asked.clear()
+    sights.gone(Key("shops", "older"))
+    assert [Key("shops", "younger")] == turns.asked
+    assert not sights.is_claimed_elsewhere(Key("shops", "younger"))
 
 
 async def test_a_new_tenant_is_greeted_if_its_turn_takes_longer_than_a_moment(
