@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 from fluxpay.core import credentials, ids
 from fluxpay.core.ids import IdKind
 from fluxpay.core.key_rotation import HeldKey, Holding, MintedKey
-from fluxpay_operator.kube import Document
+from fluxpay_operator.kube import FIELD_MANAGER, Document
+from fluxpay_operator.marks import ROTATION_WISH_CHARS_MAX
 from fluxpay_operator.spec import GROUP, KIND, VERSION
 
 if TYPE_CHECKING:
@@ -124,7 +125,8 @@ def read(secret: Document | None, place: Place) -> HeldKey | Holding:
     if not credentials.is_well_formed(token) or environment != place.environment:
         return Holding.BROKEN
     key_id = f"{IdKind.KEY}_{suffix}"
-    request = _annotations(secret).get(ROTATION_ANNOTATION, "")
+    # Somebody may have edited it; the status takes no more than a wish can have.
+    request = _annotations(secret).get(ROTATION_ANNOTATION, "")[:ROTATION_WISH_CHARS_MAX]
     wanted = manifest(place, token=token, key_id=key_id, rotation_request=request)
     return HeldKey(
         id=key_id,
@@ -207,7 +209,10 @@ def _owner_reference(owner: OwnerReference) -> Document:
 
 
 def _is_in(secret: Document, wanted: Document) -> bool:
-    """Tell whether a Secret has all that it should have; what others added is theirs."""
+    """Tell whether a Secret has all that it should have, and nothing of ours beside it.
+
+    What others added is theirs.
+    """
     metadata, expected = secret["metadata"], wanted["metadata"]
     owners = {one["uid"] for one in metadata.get("ownerReferences") or ()}
     return (
@@ -215,4 +220,16 @@ def _is_in(secret: Document, wanted: Document) -> bool:
         and expected["labels"].items() <= (metadata.get("labels") or {}).items()
         and expected["annotations"].items() <= _annotations(secret).items()
         and {one["uid"] for one in expected["ownerReferences"]} <= owners
+        and _written_by_us(secret, "labels") <= expected["labels"].keys()
+        and _written_by_us(secret, "annotations") <= expected["annotations"].keys()
     )
+
+
+def _written_by_us(secret: Document, kind: str) -> set[str]:
+    """The names of the labels or annotations that we applied, and nobody has taken over."""
+    written: set[str] = set()
+    for one in secret["metadata"].get("managedFields") or ():
+        if one.get("manager") == FIELD_MANAGER and one.get("operation") == "Apply":
+            fields: dict[str, Any] = (one.get("fieldsV1") or {}).get("f:metadata") or {}
+            written |= {name.removeprefix("f:") for name in fields.get(f"f:{kind}") or ()}
+    return written - {"."}

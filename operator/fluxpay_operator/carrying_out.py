@@ -41,7 +41,7 @@ HELD_NEWS: dict[Why, tuple[str, str]] = {
     Why.FIRST: ("KeyIssued", "Key {key} was issued; Secret {secret} holds it."),
     Why.LOST: (
         "SecretHealed",
-        "Secret {secret} was deleted or its key edited: it holds a new one; the one before works "  # noqa: ISC004
+        "Secret {secret} was not there or its key edited: it holds a new one; the one before works "  # noqa: ISC004
         "until its overlap ends.",
     ),
     Why.REVOKED: ("KeyReplaced", "Key {key} had been revoked: Secret {secret} holds a new one."),
@@ -73,6 +73,7 @@ class Hands:
         self._admin = admin
         self._placed = placed
         self._tell = tell
+        self.has_put_spec = False
 
     async def carry_out(self, plan: TenantPlan, gathered: Gathered) -> None:
         """Do all of it.
@@ -88,6 +89,7 @@ class Hands:
         match action:
             case PutSpec(spec):
                 await self._admin.put_tenant(tenant_id, spec)
+                self.has_put_spec = True
                 self._tell(_registered(gathered, spec.state))
             case HoldKey(policy, key, why):
                 place = gathered.places[policy.name]
@@ -105,7 +107,10 @@ class Hands:
                     place, token=token, key_id=key.id, rotation_request=key.rotation_request
                 )
                 await self._apply(secret, gathered)
-                message = f"Secret {place.name} was edited: all but its key was written anew."
+                message = (
+                    f"Secret {place.name} was not as it should be: all but its key was written "
+                    "anew."
+                )
                 self._tell(News("SecretHealed", message))
             case RegisterKey():
                 await self._admin.put_key(tenant_id, action)

@@ -144,6 +144,26 @@ async def test_what_is_edited_beside_the_key_is_put_back_and_the_key_stays(
     assert {"SecretHealed"} == set(shop.reasons()) - {"KeyIssued", "TenantRegistered"}
 
 
+async def test_what_is_taken_out_of_the_template_leaves_the_secret_and_the_key_stays(
+    shop: Shop, kubectl: Kubectl
+) -> None:
+    template = {"labels": {"team": "till"}, "annotations": {"example.com/owner": "me"}}
+    shop.apply(secretTemplate=template)
+    await shop.becomes("Ready")
+    before = shop.binding()
+    kubectl.run("label", "secret", "shop-till", "mine=too")
+    shop.apply()
+    await shop.becomes("Ready")
+
+    def is_plain() -> bool:
+        metadata = kubectl.get("secret", "shop-till")["metadata"]
+        return not {"team", "example.com/owner"} & {*metadata["labels"], *metadata["annotations"]}
+
+    await until(is_plain, what="label and annotation to go", patience_s=30)
+    assert "too" == kubectl.get("secret", "shop-till")["metadata"]["labels"]["mine"]
+    assert before == shop.binding()
+
+
 async def test_a_key_that_somebody_revoked_is_replaced(shop: Shop) -> None:
     shop.apply()
     await shop.becomes("Ready")

@@ -141,6 +141,43 @@ def test_what_others_add_is_theirs() -> None:
     assert held.is_tidy
 
 
+def test_what_we_wrote_and_is_no_longer_wanted_makes_it_untidy() -> None:
+    found, fewer = applied(secret()), replace(PLACE, labels={}, annotations={})
+    tidy = bindings.read(found, PLACE)
+    for place in (replace(PLACE, labels={}), replace(PLACE, annotations={}), fewer):
+        held = bindings.read(found, place)
+        assert isinstance(held, HeldKey)
+        assert (KEY.digest, False) == (held.digest, held.is_tidy)
+    assert isinstance(tidy, HeldKey)
+    assert tidy.is_tidy
+
+
+def applied(found: dict[str, Any]) -> dict[str, Any]:
+    """As the API server keeps what we applied."""
+    ours: dict[str, Any] = {
+        f"f:{kind}": {".": {}} | {f"f:{name}": {} for name in found["metadata"][kind]}
+        for kind in ("labels", "annotations")
+    }
+    theirs: dict[str, Any] = {"f:labels": {"f:mine": {}}}
+    found["metadata"]["labels"]["mine"] = "too"
+    found["metadata"]["managedFields"] = [
+        {"manager": manager, "operation": operation, "fieldsV1": {"f:metadata": fields}}
+        for manager, operation, fields in (
+            ("fluxpay-operator", "Apply", ours),
+            ("kubectl-label", "Update", theirs),
+        )
+    ]
+    return found
+
+
+def test_a_wish_that_somebody_edited_is_cut_to_what_counts() -> None:
+    found = secret()
+    found["metadata"]["annotations"]["fluxpay.io/rotation-handled"] = "x" * 100
+    held = bindings.read(found, PLACE)
+    assert isinstance(held, HeldKey)
+    assert ("x" * 64, False) == (held.rotation_request, held.is_tidy)
+
+
 def test_a_released_secret_keeps_everything_but_its_owner() -> None:
     found = secret() | {"metadata": secret()["metadata"] | {"resourceVersion": "7"}}
     released = bindings.released(found, PLACE)
