@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from structlog.contextvars import bound_contextvars
 
-from fluxpay.core.tenants import TenantState, plan
+from fluxpay.core.tenants import PutSpec, TenantState, plan
 from fluxpay.observability import errors, logs
 from fluxpay.observability.work import Work, working
 from fluxpay_operator import gathering, reports
@@ -64,10 +64,15 @@ class _Turn:
 
 @dataclass(slots=True)
 class _Attempt:
-    """How far gathering, planning and carrying out went, and what ended it, if anything did."""
+    """How far gathering, planning and carrying out went, and what ended it, if anything did.
+
+    Args:
+        is_put: Whether FluxPay has the spec.
+    """
 
     gathered: Gathered | None = None
     planned: TenantPlan | None = None
+    is_put: bool = False
     trouble: Trouble | None = None
     retry_after_s: float = 0.0
 
@@ -198,7 +203,9 @@ class Reconciler:
             ),
             tenant_id=desired.id,
         )
-        report = reports.reported(report, attempt.planned, attempt.gathered, attempt.trouble)
+        report = reports.reported(
+            report, attempt.planned, attempt.gathered, attempt.trouble, is_put=attempt.is_put
+        )
         return await self._end(
             turn,
             report,
@@ -211,7 +218,7 @@ class Reconciler:
         self, turn: _Turn, desired: DesiredTenant, where: dict[str, Place]
     ) -> _Attempt:
         """Gather, plan and carry out, as far as it goes."""
-        attempt = _Attempt()
+        attempt, hands = _Attempt(), self._hands(turn)
         try:
             gathered = attempt.gathered = await gathering.gather(
                 desired,
@@ -226,7 +233,10 @@ class Reconciler:
                 desired, gathered.observed, minted=gathered.minted, now=self._now()
             )
             turn.has_changed |= bool(planned.actions)
-            await self._hands(turn).carry_out(planned, gathered)
+            attempt.is_put = desired.leaving is None and not any(
+                isinstance(one, PutSpec) for one in planned.actions
+            )
+            await hands.carry_out(planned, gathered)
         except AdminUnavailable as error:
             attempt.trouble = reports.unavailable(error)
             attempt.retry_after_s = error.retry_after_s
@@ -241,6 +251,7 @@ class Reconciler:
             raise
         except KubeRefused as error:
             attempt.trouble = reports.forbidden(error)
+        attempt.is_put |= hands.has_put_spec
         return attempt
 
     async def _end(

@@ -84,7 +84,7 @@ def next_status(report: Report, previous: Status, *, now: datetime) -> Status:
         generation_base=(
             previous.generation_base if report.generation_base is None else report.generation_base
         ),
-        binding=Binding(name=keys[0].secret_name) if issued and keys[0].secret_name else None,
+        binding=_binding(keys),
         keys_ready=(
             previous.keys_ready if report.keys is None else f"{len(issued)}/{standing.keys_wanted}"
         ),
@@ -92,6 +92,15 @@ def next_status(report: Report, previous: Status, *, now: datetime) -> Status:
         conditions=conditions(standing, previous, now=now),
         keys=keys,
     )
+
+
+def _binding(keys: tuple[KeyStatus, ...]) -> Binding | None:
+    """Name the Secret of the first key, once it holds that key: it may be somebody else's."""
+    match keys:
+        case (KeyStatus(id=str(), secret_name=str(name)), *_):
+            return Binding(name=name)
+        case _:
+            return None
 
 
 def nothing_known(resource: Mapping[str, Any], trouble: Trouble) -> Standing:
@@ -111,6 +120,8 @@ def reported(
     planned: TenantPlan | None,
     gathered: Gathered | None,
     trouble: Trouble | None,
+    *,
+    is_put: bool,
 ) -> Report:
     """Say what a turn found out.
 
@@ -118,6 +129,7 @@ def reported(
         report: What was known before it.
         planned: What was planned, if it came to that.
         trouble: What ended it early, if anything did.
+        is_put: Whether the spec was in force before that.
     """
     if planned is None or gathered is None:
         return _with(report, has_quota=None, trouble=trouble)
@@ -126,7 +138,11 @@ def reported(
         in_the_way = _obstacle(planned.obstacle)
         return _with(report, has_quota=False, trouble=in_the_way)
     if trouble is not None:
-        return _with(report, has_quota=False if trouble.stalls else None, trouble=trouble)
+        holds = False if trouble.stalls else None
+        if not is_put:
+            return _with(report, has_quota=holds, trouble=trouble)
+        standing = replace(report.standing, has_quota=True, has_keys=holds, trouble=trouble)
+        return replace(report, standing=standing)
     blocked = [one for one in planned.keys if one.obstacle is not None]
     standing = replace(
         report.standing,

@@ -98,6 +98,8 @@ async def test_a_tenant_says_which_right_is_missing(launch: Launch, shop: Shop, 
         shop.apply()
         await shop.becomes("Degraded", reason="KubernetesRefused")
         assert 'cannot create resource "secrets"' in shop.conditions()["Degraded"]["message"]
+        told = shop.statuses()
+        assert ("True", "Unknown") == (told["QuotaApplied"], told["KeysIssued"])
         grant(site.admin, "tenants", shipped_rules()["tenants"])
         await shop.becomes("Ready")
 
