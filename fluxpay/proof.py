@@ -79,7 +79,10 @@ CHECKS: Final[Mapping[str, Callable[[Books, Seen], Iterable[Finding]]]] = {
         audit.check_statements(seen(books.entries())),
         books.untold_sides(),
     ),
-    "balances": lambda books, seen: audit.check_balances(seen(books.balances())),
+    "balances": lambda books, seen: chain(
+        audit.check_balances(seen(books.balances())),
+        audit.check_accounts(books.accounts()),
+    ),
     "transfers": lambda books, seen: audit_payments.check_transfers(seen(books.transfers())),
     "payments": lambda books, seen: audit_payments.check_payments(seen(books.payments())),
     "refunds": lambda books, seen: audit_payments.check_refunds(seen(books.refunds())),

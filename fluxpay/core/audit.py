@@ -16,12 +16,14 @@ from dataclasses import astuple, dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
+from fluxpay.core import ledger
 from fluxpay.core.books import Totals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from decimal import Decimal
 
+    from fluxpay.core.ledger import Account
 
 _NOTHING: Final = Totals()
 
@@ -205,6 +207,14 @@ def check_balances(rows: Iterable[AccountTotals]) -> Iterator[Finding]:
         if not is_level or totals.pending_debit_minor != totals.pending_credit_minor:
             wrong = f"debits and credits differ in the trial balance: {_spoken(totals)}"
             yield Finding("account_entries", f"{currency}", wrong)
+
+
+def check_accounts(accounts: Iterable[Account]) -> Iterator[Finding]:
+    """The id of an account follows from what it is; another kind would turn its balance round."""
+    for one in accounts:
+        if one != ledger.account(one.tenant_id, one.kind, one.currency):
+            wrong = f"is {one.kind} in {one.currency}, and its id was made of something else"
+            yield Finding("accounts", one.id, wrong)
 
 
 def check_head(expected: Head, found_digest: bytes | None) -> Iterator[Finding]:

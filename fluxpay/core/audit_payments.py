@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from fluxpay.core.audit import Finding
 from fluxpay.core.events import EventType
 from fluxpay.core.ids import IdKind
 from fluxpay.core.payment_changes import status_of
-from fluxpay.core.payments import CaptureMode, Status, document, refund_document
+from fluxpay.core.payments import CaptureMode, Status, document, instant, refund_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -32,6 +33,7 @@ _LASTING: Final = (
     *("id", "object", "amount", "currency", "capture", "description", "reference", "metadata"),
     "created_at",
 )
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TELLING: Final = {
     "authorization": EventType.PAYMENT_AUTHORIZED,
     "capture": EventType.PAYMENT_CAPTURED,
@@ -48,6 +50,8 @@ _TABLES: Final[dict[str, str]] = {
     IdKind.TRANSFER: "ledger_transfers",
     IdKind.ACCOUNT: "accounts",
 }
+# Of these an event carries what the reply said; opening an account is no event.
+_TOLD: Final = frozenset({IdKind.PAYMENT, IdKind.REFUND, IdKind.TRANSFER})
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,7 @@ class TransferLinks:
         is_sealed: Whether a seal covers it.
         is_settled: Whether it is so old that one must.
         event_type: Of the event that was written with it, or None without one.
+        told: The document that this event carries, where the transfer is a client's.
     """
 
     transfer: TransferRow
@@ -103,6 +108,7 @@ class TransferLinks:
     is_sealed: bool
     is_settled: bool
     event_type: str | None
+    told: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +152,10 @@ def check_payments(rows: Iterable[PaymentRow]) -> Iterator[Finding]:
     """A payment is what its transfers, refunds, record and events make it."""
     for row in rows:
         faults = (*_amount_faults(row), *_status_faults(row), *_reply_faults(row))
-        for wrong in (*faults, *_told_faults(row.told, document(row.payment), _LASTING)):
+        # The end of an authorization goes with it, and never moves before.
+        is_open = row.payment.expires_at is not None
+        lasting = (*_LASTING, "expires_at") if is_open else _LASTING
+        for wrong in (*faults, *_told_faults(row.told, document(row.payment), lasting)):
             yield Finding("payments", row.payment.id, wrong)
 
 
@@ -170,6 +179,10 @@ def check_transfers(rows: Iterable[TransferLinks]) -> Iterator[Finding]:
         telling = _TELLING.get(transfer.kind)
         if telling is not None and row.event_type != telling:
             yield _untold(transfer.id, telling)
+        elif telling is EventType.TRANSFER_CREATED:
+            shown = _shown(transfer)
+            for wrong in _told_faults(row.told, shown, tuple(shown)):
+                yield Finding("ledger_transfers", transfer.id, wrong)
 
 
 def check_refunds(rows: Iterable[RefundRow]) -> Iterator[Finding]:
@@ -198,7 +211,7 @@ def check_records(rows: Iterable[RecordRow]) -> Iterator[Finding]:
             wrong = f"names {row.resource_id}, which does not exist"
         elif _read(row.body).get("id") != row.resource_id:
             wrong = f"has a body that does not name {row.resource_id}"
-        elif kind in {IdKind.PAYMENT, IdKind.REFUND} and not row.is_told:
+        elif kind in _TOLD and not row.is_told:
             wrong = f"has a body that no event of {row.resource_id} carries: one was changed"
         else:
             continue
@@ -306,6 +319,21 @@ def _reversal_faults(row: TransferLinks) -> Iterator[str]:
     sides = (before.debit_account_id, before.credit_account_id)
     if (before.kind, before.payment_id, *sides, before.currency) != expected:
         yield f"is no mirror of {transfer.reverses}, which it reverses"
+
+
+def _shown(transfer: TransferRow) -> dict[str, object]:
+    """What the event of a client's transfer tells of it."""
+    created_at = _EPOCH + timedelta(microseconds=int(transfer.created_at_s * 1_000_000))
+    return {
+        "id": transfer.id,
+        "kind": transfer.kind,
+        "debit_account_id": transfer.debit_account_id,
+        "credit_account_id": transfer.credit_account_id,
+        "amount": transfer.amount_minor,
+        "currency": transfer.currency,
+        "description": transfer.description,
+        "created_at": instant(created_at),
+    }
 
 
 def _untold(row_id: str, event_type: EventType) -> Finding:

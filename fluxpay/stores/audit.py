@@ -26,6 +26,7 @@ from fluxpay.core.audit_payments import (
     TransferLinks,
 )
 from fluxpay.core.books import Totals
+from fluxpay.core.ledger import Account, AccountKind
 from fluxpay.stores import payment_rows
 
 if TYPE_CHECKING:
@@ -78,6 +79,9 @@ _UNTOLD_SIDES: Final = """
        AND e.direction = d.direction
     WHERE s.tenant_id = %(tenant)s
     GROUP BY 1, 2, 3 HAVING count(e.seq) <> 1 ORDER BY 1, 2
+"""
+_ACCOUNTS: Final = """
+    SELECT id, tenant_id, kind, currency FROM accounts WHERE tenant_id = %(tenant)s ORDER BY id
 """
 _BALANCES: Final = """
     WITH summed AS MATERIALIZED (
@@ -142,7 +146,8 @@ _PAYMENTS: Final = f"""
 _TRANSFERS: Final = f"""
     SELECT debit.currency, credit.currency, t.payment_id IS NULL OR p.id IS NOT NULL,
            coalesce(taken.amount, 0), s.transfer_id IS NOT NULL, t.committed_in < ({_HORIZON}),
-           e.type, {_TRANSFER.format("t")}, {_TRANSFER.format("before")}
+           e.type, CASE WHEN t.kind = 'transfer' THEN e.data::text END,
+           {_TRANSFER.format("t")}, {_TRANSFER.format("before")}
     FROM ledger_transfers t
     LEFT JOIN accounts debit
         ON debit.tenant_id = %(tenant)s AND debit.id = t.debit_account_id
@@ -246,6 +251,11 @@ class Books:
             wrong = f"shows the {direction} of {transfer_id} {lines} times, not once"
             yield Finding("account_entries", account_id, wrong)
 
+    def accounts(self) -> Iterator[Account]:
+        """Accounts, by id."""
+        for account_id, tenant_id, kind, currency in self._snapshot.stream(_ACCOUNTS):
+            yield Account(account_id, tenant_id, AccountKind(kind), currency)
+
     def balances(self) -> Iterator[AccountTotals]:
         """Each account with both its totals."""
         for account_id, currency, *sums in self._snapshot.stream(_BALANCES):
@@ -276,8 +286,8 @@ class Books:
     def transfers(self) -> Iterator[TransferLinks]:
         """Transfers, by id."""
         for row in self._snapshot.stream(_TRANSFERS):
-            debit, credit, is_known, taken, is_sealed, is_settled, event_type = row[:7]
-            transfer = _transfer(row[7 : 7 + _TRANSFER_WIDTH])
+            debit, credit, is_known, taken, is_sealed, is_settled, event_type, told = row[:8]
+            transfer = _transfer(row[8 : 8 + _TRANSFER_WIDTH])
             if transfer is None:
                 continue
             yield TransferLinks(
@@ -285,11 +295,12 @@ class Books:
                 debit_currency=debit,
                 credit_currency=credit,
                 is_payment_known=is_known,
-                reversed_=_transfer(row[7 + _TRANSFER_WIDTH :]),
+                reversed_=_transfer(row[8 + _TRANSFER_WIDTH :]),
                 reversals_minor=int(taken),
                 is_sealed=is_sealed,
                 is_settled=is_settled,
                 event_type=event_type,
+                told=told,
             )
 
     def refunds(self) -> Iterator[RefundRow]:

@@ -17,6 +17,7 @@ from fluxpay.core.audit import (
     Head,
     LinkRow,
     TransferRow,
+    check_accounts,
     check_balances,
     check_chain,
     check_head,
@@ -24,6 +25,7 @@ from fluxpay.core.audit import (
     transfer_digest,
 )
 from fluxpay.core.books import Totals
+from fluxpay.core.ledger import AccountKind, account
 from tests.core.examples import TENANT_ID
 
 PLATFORM, MERCHANT = "acc_platform", "acc_merchant"
@@ -246,6 +248,20 @@ def test_two_currencies_do_not_make_up_for_one_another() -> None:
         AccountTotals("acc_2", "JPY", CREDITED, CREDITED),
     ]
     assert [("account_entries", "EUR"), ("account_entries", "JPY")] == named(check_balances(rows))
+
+
+def test_an_account_that_is_what_its_id_was_made_of_has_no_findings() -> None:
+    assert [] == list(check_accounts(account(TENANT_ID, kind, "EUR") for kind in AccountKind))
+
+
+@pytest.mark.parametrize(
+    "columns", [{"kind": AccountKind.PLATFORM}, {"currency": "JPY"}, {"id": MERCHANT}], ids=str
+)
+def test_an_account_of_another_kind_or_currency_than_its_id_is_named(
+    columns: dict[str, Any],
+) -> None:
+    changed_ = replace(account(TENANT_ID, AccountKind.MERCHANT, "EUR"), **columns)
+    assert [("accounts", changed_.id)] == named(check_accounts([changed_]))
 
 
 def test_a_seal_that_was_noted_outside_still_stands_or_is_named() -> None:

@@ -156,6 +156,10 @@ def test_a_payment_that_agrees_with_all_that_follows_from_it_is_no_finding(
             replace(CAPTURED, payment=replace(PAYMENT, expires_at=NOW)),
             "has expires_at, and 0 are pending",
         ),
+        (
+            replace(OPEN, payment=replace(MANUAL, expires_at=NOW + timedelta(days=8))),
+            "has another expires_at than the event of its making tells",
+        ),
         (replace(OPEN, released_minor=50), "has 1250 left to capture, and 1200 are pending"),
         (
             replace(CAPTURED, payment=replace(PAYMENT, status=Status.REFUNDED)),
@@ -217,6 +221,7 @@ TAKEN = TransferLinks(
     is_sealed=True,
     is_settled=True,
     event_type="payment.captured",
+    told=None,
 )
 GIVEN_BACK = replace(
     TAKEN,
@@ -227,9 +232,37 @@ GIVEN_BACK = replace(
 )
 
 
+BOOKED = replace(transfer("transfer"), payment_id=None, description="November")
+TOLD = {
+    "id": "trf_1",
+    "object": "transfer",
+    "kind": "transfer",
+    "debit_account_id": "acc_p",
+    "credit_account_id": "acc_m",
+    "amount": 100,
+    "currency": "EUR",
+    "description": "November",
+    "created_at": "1970-01-01T00:00:01.000Z",
+}
+MOVED = replace(
+    TAKEN,
+    transfer=BOOKED,
+    reversals_minor=0,
+    event_type="transfer.created",
+    told=json.dumps(TOLD),
+)
+
+
 def test_transfers_that_name_what_exists_are_no_finding() -> None:
     unsealed = replace(TAKEN, is_sealed=False, is_settled=False)
-    assert [] == list(check_transfers([TAKEN, GIVEN_BACK, unsealed]))
+    assert [] == list(check_transfers([TAKEN, GIVEN_BACK, unsealed, MOVED]))
+
+
+@pytest.mark.parametrize("name", [name for name in TOLD if name != "object"])
+def test_a_clients_transfer_that_its_event_tells_otherwise_is_named(name: str) -> None:
+    otherwise = replace(MOVED, told=json.dumps(TOLD | {name: "another"}))
+    wrong = f"has another {name} than the event of its making tells"
+    assert [Finding("ledger_transfers", "trf_1", wrong)] == list(check_transfers([otherwise]))
 
 
 @pytest.mark.parametrize(
@@ -313,6 +346,7 @@ def test_a_record_of_what_exists_and_was_told_is_no_finding() -> None:
         replace(RECORD, body='{"id":"pay_2"}'),
         replace(RECORD, body="not json"),
         replace(RECORD, is_told=False),
+        replace(RECORD, resource_id="trf_1", body='{"id":"trf_1"}', is_told=False),
     ],
 )
 def test_a_record_that_does_not_fit_is_found_by_its_key(row: RecordRow) -> None:

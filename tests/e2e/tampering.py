@@ -164,6 +164,13 @@ TAMPERINGS: Final = (
         lambda b: ("payments", b.opened),
     ),
     Tampering(
+        "an authorization is given another year",
+        lambda b: (
+            f"UPDATE payments SET expires_at = expires_at + interval '1y' WHERE id = '{b.opened}'",
+        ),
+        lambda b: ("payments", b.opened),
+    ),
+    Tampering(
         "the description of a payment is edited",
         lambda b: (f"UPDATE payments SET description = 'forged' WHERE id = '{b.captured}'",),
         lambda b: ("payments", b.captured),
@@ -256,6 +263,16 @@ TAMPERINGS: Final = (
         lambda b: (
             (
                 "UPDATE accounts SET currency = 'JPY' "
+                f"WHERE tenant_id = '{b.tenant}' AND kind = 'platform'"
+            ),
+        ),
+        lambda b: ("accounts", _platform(b)),
+    ),
+    Tampering(
+        "an account is made one of another kind",
+        lambda b: (
+            (
+                "UPDATE accounts SET kind = 'merchant' "
                 f"WHERE tenant_id = '{b.tenant}' AND kind = 'platform'"
             ),
         ),

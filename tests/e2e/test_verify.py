@@ -21,6 +21,7 @@ from fluxpay.stores.audit import Books
 from fluxpay.stores.connection import SessionLimits
 from fluxpay.stores.database import Database as Service
 from fluxpay.stores.snapshots import reading
+from fluxpay.stores.transfers import Transfers
 from fluxpay.verify import Progress, report, verify
 from tests.conftest import Database
 from tests.e2e.ledgers import (
@@ -34,6 +35,7 @@ from tests.e2e.ledgers import (
     write_ledger,
 )
 from tests.e2e.tampering import SEALS, TAMPERINGS, Tampering, rewrite_everything
+from tests.stores.purses import purses
 
 SOUND = "books are sound: 2 tenants, 8 payments, 18 transfers"
 
@@ -212,6 +214,40 @@ def test_a_payment_older_than_its_record_needs_none(books: Database, written: Wr
     )
     is_sound, document = prove(books.app_url)
     assert ([], True) == (findings(document), is_sound)
+
+
+async def test_a_clients_transfer_is_proved_by_its_event_and_the_reply_to_it(
+    database: Database,
+) -> None:
+    pool = Service(database.app_url, limits=SessionLimits()).pool(max_size=1)
+    made = await purses(pool, reserve_minor=500)
+    await Transfers(pool).post(made.moving(200, key="k"))
+    await pool.close()
+    ((transfer,),) = rows(
+        database.owner_url,
+        "SELECT resource_id FROM idempotency_records WHERE idempotency_key = 'k'",
+    )
+    nobodys = [("tenants", made.tenant_id)]
+    assert nobodys == findings(prove(database.app_url)[1])
+    tamper(
+        database.owner_url,
+        """
+        UPDATE idempotency_records SET body = replace(body, '"amount":200', '"amount":201')
+        WHERE idempotency_key = 'k'
+        """,
+    )
+    reply = [("idempotency_records", "k")]
+    assert [*nobodys, *reply] == findings(prove(database.app_url)[1])
+    tamper(
+        database.owner_url,
+        f"""
+        UPDATE events SET data = replace(data::text, '"amount":200', '"amount":201')::json
+        WHERE subject_id = '{transfer}'
+        """,
+    )
+    # Now both say the same, and it is not what the transfer says.
+    event = [("ledger_transfers", transfer)]
+    assert [*nobodys, *event] == findings(prove(database.app_url)[1])
 
 
 async def test_books_that_are_being_written_are_proved_as_they_are_at_one_moment(
