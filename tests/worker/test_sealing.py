@@ -5,10 +5,12 @@ from contextlib import closing
 
 import psycopg2
 
+from fluxpay.stores.measuring import Measuring
 from fluxpay.stores.pool import Pool
 from fluxpay.stores.sealing import Sealing
 from fluxpay.worker.jobs import Round, seal
 from tests.conftest import Database
+from tests.e2e.ledgers import tamper
 from tests.worker.books import assert_each_transfer_is_sealed_once, count, pay
 
 # A transfer like the one that is there, under an id of its own.
@@ -87,4 +89,29 @@ async def test_what_an_older_transaction_rolled_back_is_not_waited_for(
         assert 1 == await Sealing(pool).seal(10)
         older.rollback()
     assert 2 == await Sealing(pool).seal(10)
+    assert_each_transfer_is_sealed_once(database)
+
+
+async def test_what_a_dump_brought_along_unsealed_is_sealed_elsewhere_and_then_no_longer_late(
+    pool: Pool, database: Database
+) -> None:
+    sealing, measuring = Sealing(pool), Measuring(pool)
+    await pay(pool, count=3)
+    assert 3 == await sealing.seal(10)
+    await pay(pool, count=5)
+    tamper(
+        database.owner_url,
+        # A dump keeps the numbers of its transactions, and meets a system whose own are smaller.
+        "UPDATE ledger_transfers SET committed_in = committed_in + 1000000000",
+        "UPDATE ledger_horizon SET sealed_below = sealed_below + 1000000000, system_identifier = 1",
+    )
+    await pay(pool, count=2)
+    # What was brought along comes first, in rounds as any; then what was made here.
+    assert [2, 2, 1, 2, 0] == [await sealing.seal(2) for _ in range(5)]
+    assert_each_transfer_is_sealed_once(database)
+    standing = await measuring.standing()
+    assert (0, 0.0) == (standing.unsealed, standing.oldest_age_s)
+    await pay(pool)
+    assert 1 == (await measuring.standing()).unsealed
+    assert 1 == await sealing.seal(10)
     assert_each_transfer_is_sealed_once(database)
