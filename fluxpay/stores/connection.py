@@ -31,6 +31,9 @@ Parameters: TypeAlias = Sequence[object] | Mapping[str, object]
 Row: TypeAlias = tuple[Any, ...]
 
 _READ_ONLY: Final = "25006"
+# Said here, since a database or a role may start its sessions otherwise: who has waited for a lock
+# must see what its last holder committed, and would else decide by a balance of before.
+_BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
 
 
 async def connect(dsn: str, *, limits: SessionLimits, connect_timeout_s: float) -> "Connection":
@@ -147,10 +150,10 @@ class Connection:
 
     async def _begin(self, tenant: str | None) -> None:
         if tenant is None:
-            await self._run("BEGIN", ())
+            await self._run(_BEGIN, ())
             return
         # `true` makes the setting local: it ends with the transaction, whoever borrows next.
-        await self._run("BEGIN; SELECT set_config('fluxpay.tenant', %s, true)", (tenant,))
+        await self._run(f"{_BEGIN}; SELECT set_config('fluxpay.tenant', %s, true)", (tenant,))
 
     async def _roll_back(self) -> None:
         if self.broken:

@@ -5,7 +5,7 @@ import gc
 import os
 import resource
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import psycopg2
@@ -22,6 +22,7 @@ from fluxpay.stores.problems import (
     StoreError,
     StoreUnavailable,
 )
+from tests.conftest import Database
 from tests.faults.proxy import FaultProxy
 
 LIMITS = SessionLimits()
@@ -135,6 +136,29 @@ async def test_a_session_starts_with_its_limits(url: str) -> None:
         "client_connection_check_interval": "500",
         "application_name": "fluxpay",
     } == dict(rows)
+
+
+async def test_who_waited_sees_what_was_committed_whatever_the_database_starts_sessions_with(
+    database: Database,
+) -> None:
+    with closing(psycopg2.connect(database.owner_url)) as owner, owner, owner.cursor() as cursor:
+        cursor.execute(
+            f"ALTER DATABASE {database.name} SET default_transaction_isolation = 'serializable'"
+        )
+    shown = list[object]()
+    # The options of a URL come last and win, except over a transaction.
+    for url in (
+        database.app_url,
+        f"{database.app_url}&options=-c%20default_transaction_isolation%3Dserializable",
+    ):
+        connection = await _connect(url)
+        shown.append(await connection.fetch_one("SHOW transaction_isolation"))
+        for tenant in (None, "ten_1"):
+            async with connection.transaction(tenant=tenant):
+                shown.append(await connection.fetch_one("SHOW transaction_isolation"))
+        connection.close()
+    committed = ("read committed",)
+    assert [committed, committed, committed, ("serializable",), committed, committed] == shown
 
 
 async def test_a_server_that_cannot_watch_its_client_is_used_all_the_same(url: str) -> None:

@@ -17,6 +17,8 @@ from fluxpay.core.ids import IdKind, encode
 from fluxpay.core.ledger import AccountKind, TransferKind, account
 from fluxpay.core.payment_changes import Changed
 from fluxpay.core.problems import Refused
+from fluxpay.stores.connection import SessionLimits
+from fluxpay.stores.database import Database as Service
 from fluxpay.stores.pool import Pool
 from fluxpay.stores.problems import OutcomeUnknown, SerializationLost
 from fluxpay.stores.transfers import Transfers
@@ -157,6 +159,21 @@ async def test_an_account_with_the_rule_gives_to_just_as_many_at_once_as_it_has_
     told = {dict(one.members)["available"] for one in outcomes if isinstance(one, Refused)}
     assert {10} == told
     assert (10, 990) == (held_minor(database, made.reserve), held_minor(database, made.payout))
+
+
+async def test_the_rule_holds_too_where_the_database_starts_sessions_with_repeatable_read(
+    database: Database,
+) -> None:
+    level = "default_transaction_isolation = 'repeatable read'"
+    with closing(psycopg2.connect(database.owner_url)) as owner, owner, owner.cursor() as cursor:
+        cursor.execute(f"ALTER DATABASE {database.name} SET {level}")
+    pool = Service(database.app_url, limits=SessionLimits()).pool(max_size=8)
+    made = await purses(pool, reserve_minor=1000, ruled=True)
+    store = Transfers(pool)
+    outcomes = await asyncio.gather(*(store.post(made.moving(300)) for _ in range(16)))
+    await pool.close()
+    assert {Changed: 3, Refused: 13} == kinds(outcomes)
+    assert (100, 900) == (held_minor(database, made.reserve), held_minor(database, made.payout))
 
 
 async def test_what_comes_and_goes_at_once_never_overdraws_an_account_with_the_rule(
