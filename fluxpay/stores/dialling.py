@@ -35,8 +35,13 @@ _DEFAULTS: Final[Mapping[str, str]] = {
     "keepalives_count": "3",
     "tcp_user_timeout": "10000",
 }
-# Also where a statement is a transaction of its own: its functions look again after they waited.
-_ISOLATION: Final = r"-c default_transaction_isolation=read\ committed"
+# Said here, since a database or a role may start its sessions otherwise.
+_PROMISES: Final = (
+    # Also where a statement is a transaction of its own: its functions look again after a wait.
+    r"-c default_transaction_isolation=read\ committed",
+    # What is answered is on disk.
+    "-c synchronous_commit=on",
+)
 
 
 class UnreadableDsn(ValueError):
@@ -186,7 +191,7 @@ async def _open(parameters: Mapping[str, str], limits: SessionLimits, timeout_s:
 
 
 def _with_options(parameters: Mapping[str, str], settings_ms: Mapping[str, int]) -> dict[str, str]:
-    options = [_ISOLATION, *(f"-c {name}={value}" for name, value in settings_ms.items())]
+    options = [*_PROMISES, *(f"-c {name}={value}" for name, value in settings_ms.items())]
     # The DSN's own options come last, so that they win.
     options.append(parameters.get("options", ""))
     filled = {name: value for name, value in parameters.items() if value}

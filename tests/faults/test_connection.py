@@ -161,6 +161,16 @@ async def test_who_waited_sees_what_was_committed_whatever_the_database_starts_s
     assert [committed, committed, committed, ("serializable",), committed, committed] == shown
 
 
+async def test_what_is_answered_is_on_disk_whatever_the_database_starts_sessions_with(
+    database: Database,
+) -> None:
+    with closing(psycopg2.connect(database.owner_url)) as owner, owner, owner.cursor() as cursor:
+        cursor.execute(f"ALTER DATABASE {database.name} SET synchronous_commit = 'off'")
+    connection = await _connect(database.app_url)
+    assert ("on",) == await connection.fetch_one("SHOW synchronous_commit")
+    connection.close()
+
+
 async def test_a_server_that_cannot_watch_its_client_is_used_all_the_same(url: str) -> None:
     # No interval is this long: the server refuses the setting by name, as one without it does.
     connection = await _connect(url, SessionLimits(client_check_interval_s=1e9))
