@@ -87,13 +87,16 @@ def export(url: str, order: Order, out: TextIO) -> int:
     """Write all rows, and give their number.
 
     Raises:
-        Contradiction: Balances from an instant on; they stand at one.
+        Contradiction: Balances from an instant on; they stand at one. A period that ends before
+            it begins.
         UnknownTenant: There is no such tenant.
         SchemaBehind: `fluxpay migrate` has to run first.
         psycopg2.Error: The database cannot be asked.
     """
     if order.what is What.BALANCES and order.since is not None:
         raise Contradiction("balances stand at one instant; leave --from out, and give --to")
+    if order.since is not None and order.until is not None and order.since > order.until:
+        raise Contradiction("the period ends before it begins; give --to a later instant")
     with reading(url) as reader:
         is_named, _ = reader.standing(order.tenant_id)
         if not is_named:

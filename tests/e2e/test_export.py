@@ -149,6 +149,11 @@ def test_another_tenants_rows_stay_out(books: tuple[Database, Ledger]) -> None:
             "balances stand at one instant; leave --from out, and give --to",
         ),
         (
+            ("entries", "--tenant", "ten_x", "--from", "2026-02-01", "--to", "2026-01-01"),
+            2,
+            "the period ends before it begins; give --to a later instant",
+        ),
+        (
             ("entries", "--tenant", "ten_x", "--to", "2026-01-01T00:00:00"),
             2,
             (
