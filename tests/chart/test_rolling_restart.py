@@ -25,9 +25,9 @@ from fluxpay.core.ids import IdKind, encode
 from fluxpay.verify import Progress, report, verify
 from tests.chart import envoy, helm
 from tests.chart.kubelet import Container, Store, prepare
-from tests.cluster.control_plane import free_port
 from tests.conftest import Database
 from tests.e2e.serving import ADMIN_TOKEN, SCOPES
+from tests.ports import free_port
 from tests.web.certificates import write_certificate
 
 CLIENTS: Final = 8

@@ -7,10 +7,8 @@ part of Kubernetes runs: nothing collects what an owner leaves, and a Deployment
 from __future__ import annotations
 
 import json
-import random
 import secrets
 import signal
-import socket
 import ssl
 import subprocess
 import urllib.error
@@ -22,15 +20,12 @@ from typing import Any, Final
 from fluxpay.embedded import process
 from fluxpay.embedded.process import EmbeddedFailed, Launch
 from tests.cluster.kubeconfig import Endpoint, write_kubeconfig
+from tests.ports import free_port
 from tests.toolbox.supply import program
 from tests.web.certificates import write_certificate
 
 ADMIN: Final = "test-admin"
 ISSUER: Final = "https://kubernetes.default.svc.cluster.local"
-# Below the range from which the kernel takes the ports of outgoing connections, so that none of
-# those can sit on a server's port while it restarts.
-PORTS: Final = range(20_000, 32_000)
-_claims: list[socket.socket] = []
 ATTEMPTS: Final = 5
 ASK_TIMEOUT_S: Final = 2.0
 GRACEFUL: Final = ((signal.SIGTERM, 20.0), (signal.SIGKILL, 5.0))
@@ -209,24 +204,6 @@ class ControlPlane:
     def _is_ready(self) -> bool:
         trusting = ssl.create_default_context(cafile=self.endpoint.authority)
         return _answers(f"{self.endpoint.url}/readyz", trusting)
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on, and that no other test process was given."""
-    while True:
-        port = random.choice(PORTS)
-        claim = socket.socket(socket.AF_UNIX)
-        try:
-            # An abstract name, which goes with its process: whoever asked for the port may take
-            # seconds until it listens.
-            claim.bind(f"\0fluxpay-test-port-{port}")
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", port))
-        except OSError:
-            claim.close()
-            continue
-        _claims.append(claim)
-        return port
 
 
 def _answers(url: str, trusting: ssl.SSLContext | None) -> bool:

@@ -23,8 +23,9 @@ import aiohttp
 
 from tests.chart.helm import Object
 from tests.chart.kubelet import Container, Missing, Store, prepare
-from tests.cluster.control_plane import ControlPlane, free_port
+from tests.cluster.control_plane import ControlPlane
 from tests.cluster.kubeconfig import write_kubeconfig
+from tests.ports import free_port
 
 LOOK_S: Final = 0.2
 PORTS: Final = (8080, 8081, 8082, 8083)

@@ -13,6 +13,7 @@ import pytest
 from tests.conftest import Database
 from tests.e2e.dev import READY_TIMEOUT_S, command, environment, rows
 from tests.embedded.processes import await_nobody_below
+from tests.ports import free_port
 
 
 def await_true(is_true: Callable[[], bool]) -> None:
@@ -46,8 +47,7 @@ def test_a_stop_while_it_still_starts_is_clean_too(tmp_path: Path, after_s: floa
 def test_a_stop_while_the_demo_tenant_is_made_is_clean_too(
     tmp_path: Path, database: Database
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        admin_port = free.getsockname()[1]
+    admin_port = free_port()
     with closing(psycopg2.connect(database.owner_url)) as connection:
         # Until this is undone, nobody makes a tenant.
         connection.cursor().execute("LOCK TABLE tenants IN ACCESS EXCLUSIVE MODE")

@@ -8,12 +8,10 @@ import json
 import os
 import shlex
 import shutil
-import socket
 import subprocess
 import time
 import urllib.request
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +22,7 @@ from fluxpay.core.ids import IdKind, encode
 from tests.e2e.serving import SCOPES
 from tests.image.engine import Engine, EngineFailed
 from tests.image.stand_ins import ROOT
+from tests.ports import free_port
 
 HEALTHY_TIMEOUT_S: Final = 120
 FILE: Final = "deploy/compose.yaml"
@@ -48,7 +47,7 @@ class Stack:
         )
         rules = Path("charts/fluxpay/files/rules")
         shutil.copytree(ROOT / rules, folder / rules)
-        api_port, admin_port, prometheus_port = _free_ports(3)
+        api_port, admin_port, prometheus_port = (free_port() for _ in range(3))
         environ = {
             **engine.environ,
             "COMPOSE_PROJECT_NAME": project,
@@ -190,11 +189,3 @@ esac
     (tools / "docker").write_text(script)
     (tools / "docker").chmod(0o755)
     return {**stack.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as taken:
-        listeners = [
-            taken.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)
-        ]
-        return [listener.getsockname()[1] for listener in listeners]

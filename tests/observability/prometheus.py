@@ -20,8 +20,8 @@ import yaml
 
 from fluxpay.embedded import process
 from fluxpay.embedded.process import Launch
-from tests.cluster.control_plane import free_port
 from tests.observability.rules import FILE
+from tests.ports import free_port
 from tests.toolbox.debian import unpacked
 
 NAMESPACE: Final = "pay"

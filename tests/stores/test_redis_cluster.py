@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -21,17 +20,10 @@ from fluxpay.stores.counters import Counters
 from fluxpay.stores.redis_pipeline import RedisUnavailable, TurnPipeline, connect
 from fluxpay.stores.replies import ReplyCache
 from tests.core.examples import TENANT_ID
+from tests.ports import free_port
 
 AGE_S = 10**9
 STOP = ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0))
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 def serves(port: int) -> bool:
@@ -54,7 +46,7 @@ def assign_slots(port: int) -> bool:
 @pytest.fixture(scope="module")
 def cluster_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     directory = places.private_folder(Path(tmp_path_factory.mktemp("cluster")) / "node")
-    port, bus_port = free_ports(2)
+    port, bus_port = free_port(), free_port()
     command = [str(places.valkey_program()), "--bind", "127.0.0.1", "--port", str(port)]
     command += ["--cluster-enabled", "yes", "--cluster-port", str(bus_port), "--save", ""]
     launch = Launch(
