@@ -55,7 +55,7 @@ def connect(url: str, *, timeout_ms: int) -> RedisClient:
         timeout_ms: For one round trip.
 
     Raises:
-        ValueError: The URL cannot be read.
+        UnreadableRedisUrl: The URL cannot be read.
     """
     settings, timeout_s = _settings(timeout_ms), timeout_ms / 1000
     try:

@@ -101,23 +101,31 @@ def describe(routes: tuple[Route, ...]) -> Json:
     return plain
 
 
+def _as_json(body: bytes) -> web.Response:
+    return web.Response(body=body, content_type="application/json")
+
+
 def handler(
     routes: Callable[[], tuple[Route, ...]],
+    write: Callable[[Json], bytes] = msgspec.json.encode,
+    respond_with: Callable[[bytes], web.Response] = _as_json,
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """Make the handler of `GET /openapi.json`; the document is written once, when first asked for.
+    """Make a handler that shows the document, which is written once, when first asked for.
 
     Args:
         routes: Gives the routes; a function, since this very route is one of them.
+        write: Puts the document into the form that is shown.
+        respond_with: Makes an answer of it.
     """
 
     @cache
-    def encoded() -> bytes:
-        return msgspec.json.encode(describe(routes()))
+    def written() -> bytes:
+        return write(describe(routes()))
 
-    async def serve(_request: web.Request) -> web.Response:
-        return web.Response(body=encoded(), content_type="application/json")
+    async def show(_request: web.Request) -> web.Response:
+        return respond_with(written())
 
-    return serve
+    return show
 
 
 def _schemas(routes: tuple[Route, ...]) -> dict[str, Json]:

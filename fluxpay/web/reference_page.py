@@ -7,19 +7,13 @@ in particular.
 
 from __future__ import annotations
 
-from functools import cache
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
 from fluxpay.web import pages
-from fluxpay.web.api_description import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-
-    from aiohttp import web
-
-    from fluxpay.web.route import Route
+    from collections.abc import Mapping
 
 Json = dict[str, Any]
 
@@ -31,26 +25,8 @@ _LINKS: Final = (
 )
 
 
-def handler(
-    routes: Callable[[], tuple[Route, ...]],
-) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """Make the handler of `GET /docs`; the page is written once, when first asked for.
-
-    Args:
-        routes: Gives the routes; a function, since this very route is one of them.
-    """
-
-    @cache
-    def page() -> bytes:
-        return pages.write("The API", _main(describe(routes())))
-
-    async def show(_request: web.Request) -> web.Response:
-        return pages.respond_with(page())
-
-    return show
-
-
-def _main(document: Json) -> str:
+def write(document: Json) -> bytes:
+    """Write the page of an OpenAPI document."""
     operations = [
         (method.upper(), path, operation)
         for path, methods in document["paths"].items()
@@ -70,7 +46,7 @@ def _main(document: Json) -> str:
         "<h2>Objects</h2>",
         *[_object(name, schema) for name, schema in schemas.items()],
     ]
-    return "\n".join(parts)
+    return pages.write("The API", "\n".join(parts))
 
 
 def _operation(method: str, path: str, operation: Json) -> str:

@@ -252,7 +252,9 @@ OPEN_ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/docs",
-        handler=reference_page.handler(lambda: API_ROUTES),
+        handler=api_description.handler(
+            lambda: API_ROUTES, reference_page.write, pages.respond_with
+        ),
         summary="This document, as a page",
         answer=str,
     ),

@@ -164,7 +164,7 @@ class World:
 
     @property
     def is_database_gone(self) -> bool:
-        """Whether the last attempt to reach Postgres failed."""
+        """Whether Postgres is gone, by the latest that any pool knows."""
         return are_cut_off(self.pools.values())
 
     def perform(self, effect: Effect[R]) -> Coroutine[Any, Any, R]:

@@ -45,7 +45,7 @@ class Vitals:
 
     @property
     def is_database_gone(self) -> bool:
-        """Whether the last attempt to reach Postgres failed."""
+        """Whether Postgres is gone, by the latest that any pool knows."""
         return are_cut_off(self._pools)
 
     def checks(self) -> dict[str, str]:
