@@ -166,9 +166,8 @@ async def test_what_is_answered_is_on_disk_whatever_the_database_starts_sessions
 ) -> None:
     with closing(psycopg2.connect(database.owner_url)) as owner, owner, owner.cursor() as cursor:
         cursor.execute(f"ALTER DATABASE {database.name} SET synchronous_commit = 'off'")
-    connection = await _connect(database.app_url)
-    assert ("on",) == await connection.fetch_one("SHOW synchronous_commit")
-    connection.close()
+    with closing(await _connect(database.app_url)) as connection:
+        assert ("on",) == await connection.fetch_one("SHOW synchronous_commit")
 
 
 async def test_a_server_that_cannot_watch_its_client_is_used_all_the_same(url: str) -> None:
